@@ -1,0 +1,108 @@
+//! Wiring: builds the parts, runs them until told to stop, and ends them in order.
+
+use std::{io, sync::Arc};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    http::{self, AppState, RequestIds, Shared},
+    ingest::{Ingest, Limits},
+    observability::Metrics,
+    storage::Database,
+};
+
+/// Opens the database, listens, and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// One line that tells why the server cannot start or did not end well.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let database = open(&config, &Clock::system()).await?;
+    let address = config.server_address;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on SERVER_ADDRESS {address}"))?;
+    let stop = stop_signal().context("cannot listen for signals")?;
+    tracing::info!(
+        address = %listener.local_addr()?,
+        database = %database.path().display(),
+        "serving"
+    );
+    run(&config, database, listener, Clock::system(), stop).await
+}
+
+/// Opens the database and takes over what a reference server left in it.
+///
+/// # Errors
+/// One line that tells why the database cannot be used.
+pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
+    let database = Database::open(&config.database_url).await?;
+    let mut writer = database.writer();
+    let taken_over = writer
+        .take_over(clock.now(), |moved| {
+            tracing::info!(reports = moved.reports, "taking over the reference database");
+        })
+        .await
+        .context("cannot take over the reference database; the next start goes on with it")?;
+    if let Some(moved) = taken_over {
+        tracing::info!(reports = moved.reports, altered = moved.altered, "took over");
+        writer.close().await.context("cannot close the database after the take-over")?;
+    }
+    Ok(database)
+}
+
+/// Serves on a listener until `stop` is done; then ends open requests, empties the queue and
+/// closes the database.
+///
+/// # Errors
+/// If the database did not close well.
+pub async fn run(
+    config: &Config,
+    database: Database,
+    listener: TcpListener,
+    clock: Clock,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new());
+    let (ingest, writer) = Ingest::start(
+        database.writer(),
+        clock.clone(),
+        config.retention,
+        Arc::clone(&metrics),
+    );
+    let state = AppState::new(Shared {
+        database: database.clone(),
+        ingest,
+        limits: Limits::new(config.rate_limit_per_minute, config.instance_rate_limit_per_hour),
+        metrics,
+        clock,
+        trusted_proxies: config.trusted_proxies.clone(),
+        read_token: config.read_token.clone(),
+        request_ids: RequestIds::default(),
+    });
+    http::serve(listener, http::router(state, config), stop).await;
+
+    // The router is gone and with it the last way into the queue, so the writer ends.
+    tracing::info!("stopping");
+    database.close().await;
+    writer.await.context("the writer ended early")?.context("cannot close the database")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Done at the first SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,56 @@
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use http::{Request, header};
+use http_body_util::Empty;
+use hyper::{body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
+
+/// Time in which the server must answer.
+const TIME_LIMIT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Address that the server listens on
+    #[arg(long, env, value_name = "SERVER_ADDRESS", default_value = "0.0.0.0:8080")]
+    server_address: SocketAddr,
+}
+
+/// Exit code 0 if `GET /ready` answers 200 in time.
+pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let address = reachable(arguments.server_address);
+    timeout(TIME_LIMIT, ask(address))
+        .await
+        .with_context(|| format!("{address} did not answer within {TIME_LIMIT:?}"))??;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(address: SocketAddr) -> anyhow::Result<()> {
+    let stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("cannot connect to {address}"))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::get("/ready")
+        .header(header::HOST, address.to_string())
+        .body(Empty::<Bytes>::new())?;
+    let status = sender.send_request(request).await?.status();
+    ensure!(status.is_success(), "{address} answered {status}");
+    Ok(())
+}
+
+/// Where a server that listens on `address` can be reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

@@ -1,0 +1,31 @@
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::{
+    clock::Clock,
+    config::DatabaseSettings,
+    storage::{Database, Moved},
+};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    /// A database file of the reference server
+    file: String,
+}
+
+pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let database = Database::open(&arguments.database.database_url).await?;
+    let mut writer = database.writer();
+    let Moved { reports, altered } = writer
+        .import_reference(&arguments.file, Clock::system().now(), |moved| {
+            eprintln!("imported {} reports", moved.reports);
+        })
+        .await?;
+    writer.close().await?;
+    database.close().await;
+    println!("imported {reports} new reports; {altered} broke a rule and were cut to fit");
+    Ok(ExitCode::SUCCESS)
+}

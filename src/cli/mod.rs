@@ -1,0 +1,102 @@
+//! The commands of the binary, one file each.
+
+mod backup;
+mod healthcheck;
+mod import;
+mod openapi;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+
+use crate::{
+    app,
+    config::{DatabaseSettings, ServeSettings},
+    observability,
+};
+
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeSettings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive and answer (the default)
+    Serve(Box<ServeSettings>),
+    /// Ask a running server whether it is ready; for a container's health check
+    Healthcheck(healthcheck::Arguments),
+    /// Write a consistent copy of the database into a new file, while the server runs
+    Backup(backup::Arguments),
+    /// Copy the reports of a reference server's database into this one
+    Import(import::Arguments),
+    /// Recount everything and compare it with the stored counts
+    Verify(DatabaseSettings),
+    /// Print the description of the HTTP interface
+    Openapi,
+}
+
+/// Reads the arguments and does what they say.
+pub fn run() -> ExitCode {
+    let arguments = match parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(carry_out(arguments)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        None => serve(arguments.serve).await,
+        Some(Command::Serve(settings)) => serve(*settings).await,
+        Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments).await,
+        Some(Command::Backup(arguments)) => backup::run(&arguments).await,
+        Some(Command::Import(arguments)) => import::run(&arguments).await,
+        Some(Command::Verify(database)) => verify::run(&database).await,
+        Some(Command::Openapi) => openapi::run(),
+    }
+}
+
+async fn serve(settings: ServeSettings) -> anyhow::Result<ExitCode> {
+    observability::start_log(settings.log.log_format, &settings.log.log_filter)?;
+    app::serve(settings.check()?).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The arguments, or the exit code where there is nothing more to do. A wrong setting is told
+/// in one line, so that it stands out in a container's log.
+fn parse() -> Result<Arguments, ExitCode> {
+    let parsed = Arguments::command()
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            eprintln!("{line}");
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// Prints an error and its causes in one line.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

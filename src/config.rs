@@ -1,0 +1,174 @@
+//! Settings: flags and environment variables in, one checked [`Config`] out.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use axum::http::HeaderValue;
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use jiff::SignedDuration;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseSettings {
+    /// The database; created with its folder if missing
+    #[arg(long, env, value_name = "DATABASE_URL", default_value = "sqlite:///data/telemetry.db")]
+    pub database_url: String,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Args)]
+pub struct LogSettings {
+    /// Form of the log lines
+    #[arg(long, env, value_name = "LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged: a tracing filter
+    #[arg(long = "log", env = "RUST_LOG", value_name = "RUST_LOG", default_value = "info")]
+    pub log_filter: String,
+}
+
+/// The settings of `serve`, as given.
+#[derive(Debug, Clone, Args)]
+pub struct ServeSettings {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented where they are defined")]
+    pub database: DatabaseSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented where they are defined")]
+    pub log: LogSettings,
+    /// Address to listen on
+    #[arg(long, env, value_name = "SERVER_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub server_address: SocketAddr,
+    /// Bearer token for everything but POST /collect, /health and /ready; none if empty
+    #[arg(long, env, value_name = "READ_TOKEN", hide_env_values = true)]
+    pub read_token: Option<String>,
+    /// File that holds the bearer token
+    #[arg(long, env, value_name = "READ_TOKEN_FILE")]
+    pub read_token_file: Option<PathBuf>,
+    /// Networks (CIDR, separated by commas) whose X-Forwarded-For is believed
+    #[arg(long, env, value_name = "TRUSTED_PROXIES", default_value = "", value_parser = networks)]
+    pub trusted_proxies: Networks,
+    /// Reports a minute from one client address; 0 is no limit
+    #[arg(long, env, value_name = "RATE_LIMIT_PER_MINUTE", default_value_t = 120)]
+    pub rate_limit_per_minute: u32,
+    /// Reports an hour from one instance_id; 0 is no limit
+    #[arg(long, env, value_name = "INSTANCE_RATE_LIMIT_PER_HOUR", default_value_t = 60)]
+    pub instance_rate_limit_per_hour: u32,
+    /// Age in days at which single reports are pruned, counts stay; 0 keeps them
+    #[arg(long, env, value_name = "RETENTION_DAYS", default_value_t = 0)]
+    pub retention_days: u16,
+    /// Origins (separated by commas) that may read from a browser
+    #[arg(long, env, value_name = "CORS_ALLOWED_ORIGINS", default_value = "", value_parser = origins)]
+    pub cors_allowed_origins: Origins,
+}
+
+/// A list of networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<IpNet>);
+
+/// A list of origins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(pub Vec<HeaderValue>);
+
+/// Everything that `serve` needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The database.
+    pub database_url: String,
+    /// Address to listen on.
+    pub server_address: SocketAddr,
+    /// Token that opens the read routes; `None` leaves them open.
+    pub read_token: Option<String>,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Reports a minute from one client; 0 is no limit.
+    pub rate_limit_per_minute: u32,
+    /// Reports an hour from one instance; 0 is no limit.
+    pub instance_rate_limit_per_hour: u32,
+    /// Age at which single reports are pruned.
+    pub retention: Option<SignedDuration>,
+    /// Origins that may read from a browser.
+    pub cors_allowed_origins: Vec<HeaderValue>,
+}
+
+impl ServeSettings {
+    /// Checks what cannot be checked one setting at a time.
+    ///
+    /// # Errors
+    /// One line that names the setting.
+    pub fn check(self) -> anyhow::Result<Config> {
+        let days = i64::from(self.retention_days);
+        Ok(Config {
+            read_token: read_token(self.read_token, self.read_token_file)?,
+            database_url: self.database.database_url,
+            server_address: self.server_address,
+            trusted_proxies: self.trusted_proxies.0,
+            rate_limit_per_minute: self.rate_limit_per_minute,
+            instance_rate_limit_per_hour: self.instance_rate_limit_per_hour,
+            retention: (days > 0).then(|| SignedDuration::from_hours(24 * days)),
+            cors_allowed_origins: self.cors_allowed_origins.0,
+        })
+    }
+}
+
+/// The token from whichever of the two settings is given. An empty variable is none: compose
+/// files pass unset variables on as empty ones.
+fn read_token(token: Option<String>, file: Option<PathBuf>) -> anyhow::Result<Option<String>> {
+    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+    let file = file.filter(|file| !file.as_os_str().is_empty());
+    let (token, name) = match (token, file) {
+        (Some(_), Some(_)) => bail!("READ_TOKEN and READ_TOKEN_FILE are both set; keep one"),
+        (Some(token), None) => (token, "READ_TOKEN"),
+        (None, None) => return Ok(None),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("READ_TOKEN_FILE {} cannot be read", file.display()))?;
+            (text.trim().to_owned(), "READ_TOKEN_FILE")
+        }
+    };
+    // An empty file must not silently open what was meant to be closed.
+    if token.is_empty() {
+        bail!("{name} holds no token");
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        bail!("{name} must hold printable ASCII characters only, without blanks");
+    }
+    Ok(Some(token))
+}
+
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', ' ']).map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Networks of a list; a bare address is a network of one.
+fn networks(list: &str) -> Result<Networks, String> {
+    let network = |item: &str| {
+        item.parse::<IpNet>()
+            .or_else(|_| item.parse::<std::net::IpAddr>().map(IpNet::from))
+            .map_err(|_| format!("{item:?} is not an address or a network such as 10.0.0.0/8"))
+    };
+    items(list).map(network).collect::<Result<_, _>>().map(Networks)
+}
+
+/// Origins of a list, as a browser sends them.
+fn origins(list: &str) -> Result<Origins, String> {
+    let origin = |item: &str| {
+        let host = item.strip_prefix("https://").or_else(|| item.strip_prefix("http://"));
+        match host {
+            Some(host) if !host.is_empty() && !host.contains(['/', '*', '@']) => {
+                HeaderValue::from_str(item).map_err(|error| error.to_string())
+            }
+            _ => Err(format!("{item:?} is not an origin such as https://example.com")),
+        }
+    };
+    items(list).map(origin).collect::<Result<_, _>>().map(Origins)
+}

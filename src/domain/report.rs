@@ -1,0 +1,244 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use validator::{Validate, ValidationError, ValidationErrors};
+
+use super::{dimension::Profile, text};
+
+/// Longest `instance_id`, in characters of its normal form.
+pub const MAX_ID_CHARS: u64 = 128;
+/// Longest value of any other string, in characters of its normal form.
+pub const MAX_VALUE_CHARS: u64 = 64;
+/// Longest startup time: a day, in milliseconds. A longer one is a broken clock.
+pub const MAX_STARTUP_MS: i64 = 86_400_000;
+
+/// Why a report was sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The container started.
+    #[default]
+    Start,
+    /// The container is still running.
+    Heartbeat,
+}
+
+/// A report in its normal form: every rule holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The sender's id: never blank, at most [`MAX_ID_CHARS`].
+    pub instance_id: String,
+    /// What the report is counted by.
+    pub profile: Profile,
+    /// Start or heartbeat.
+    pub event: EventKind,
+    /// How long the start took, 0 to [`MAX_STARTUP_MS`]; `None` where the sender did not say
+    /// and for a heartbeat, whose start was counted before.
+    pub startup_ms: Option<i64>,
+    /// When it happened by the client's clock. Kept, never used for counting.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// A report as it is sent. Unknown fields are ignored, so that a newer client is not
+/// turned away; of the known ones only `instance_id` must be there.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, Validate, ToSchema)]
+#[schema(example = json!({
+    "instance_id": "0f8fad5bd9cb469fa16570867728950e",
+    "image_version": "v11.0.0",
+    "architecture": "aarch64",
+    "os": "Linux",
+    "container_runtime": "docker",
+    "startup_time_ms": 2500,
+    "db_type": "postgres",
+    "telemetry_version": "1.0"
+}))]
+pub struct ReportBody {
+    /// Who reports: a random id, such as 32 hex digits or a UUID.
+    #[validate(
+        required(message = "must be present"),
+        length(min = 1, max = "MAX_ID_CHARS", message = "must have 1 to 128 characters"),
+        custom(function = no_controls)
+    )]
+    #[schema(required = true, min_length = 1, max_length = 128)]
+    pub instance_id: Option<String>,
+    /// Version of the Mattermost image, with or without the `v`.
+    #[validate(
+        length(max = "MAX_VALUE_CHARS", message = "must have at most 64 characters"),
+        custom(function = no_controls)
+    )]
+    #[schema(max_length = 64)]
+    pub image_version: Option<String>,
+    /// Machine architecture; `arm64` is `aarch64`, `amd64` is `x86_64`.
+    #[validate(
+        length(max = "MAX_VALUE_CHARS", message = "must have at most 64 characters"),
+        custom(function = no_controls)
+    )]
+    #[schema(max_length = 64)]
+    pub architecture: Option<String>,
+    /// Operating system.
+    #[validate(
+        length(max = "MAX_VALUE_CHARS", message = "must have at most 64 characters"),
+        custom(function = no_controls)
+    )]
+    #[schema(max_length = 64)]
+    pub os: Option<String>,
+    /// Container runtime.
+    #[validate(
+        length(max = "MAX_VALUE_CHARS", message = "must have at most 64 characters"),
+        custom(function = no_controls)
+    )]
+    #[schema(max_length = 64)]
+    pub container_runtime: Option<String>,
+    /// How long the start took, in milliseconds.
+    #[validate(range(
+        min = 0,
+        max = "MAX_STARTUP_MS",
+        message = "must be a whole number from 0 to 86400000"
+    ))]
+    #[schema(minimum = 0, maximum = 86_400_000)]
+    pub startup_time_ms: Option<i64>,
+    /// Kind of database.
+    #[validate(
+        length(max = "MAX_VALUE_CHARS", message = "must have at most 64 characters"),
+        custom(function = no_controls)
+    )]
+    #[schema(max_length = 64)]
+    pub db_type: Option<String>,
+    /// Version of the report's format.
+    #[validate(
+        length(max = "MAX_VALUE_CHARS", message = "must have at most 64 characters"),
+        custom(function = no_controls)
+    )]
+    #[schema(max_length = 64)]
+    pub telemetry_version: Option<String>,
+    /// When it happened by the client's clock (RFC 3339). Kept, never used for counting.
+    #[validate(custom(function = rfc3339))]
+    #[schema(format = DateTime)]
+    pub timestamp: Option<String>,
+    /// `start` (the default) or `heartbeat`.
+    #[validate(custom(function = event_kind))]
+    #[schema(value_type = Option<EventKind>)]
+    pub event: Option<String>,
+}
+
+impl ReportBody {
+    /// Puts every field into its normal form. Does nothing to a body that is in it.
+    #[must_use]
+    pub fn normalised(self) -> Self {
+        Self {
+            instance_id: self.instance_id.map(text::folded),
+            image_version: Some(text::version(self.image_version)),
+            architecture: Some(text::architecture(self.architecture)),
+            os: Some(text::value(self.os)),
+            container_runtime: Some(text::value(self.container_runtime)),
+            startup_time_ms: self.startup_time_ms,
+            db_type: Some(text::value(self.db_type)),
+            telemetry_version: Some(text::value(self.telemetry_version)),
+            timestamp: self.timestamp.and_then(present),
+            event: self.event.map(text::folded).and_then(present),
+        }
+    }
+
+    /// Normalises, then checks every rule.
+    ///
+    /// # Errors
+    /// Each rule that is broken, by field.
+    pub fn into_report(self) -> Result<Report, ValidationErrors> {
+        let body = self.normalised();
+        body.validate()?;
+        Ok(body.trusted())
+    }
+
+    /// A report out of a record that is known to have happened, whatever it looks like: what
+    /// breaks a rule is cut to fit instead of being refused. For records of the reference
+    /// server, which had fewer rules and whose rows must not be lost.
+    #[must_use]
+    pub fn salvage(self) -> Salvaged {
+        let given = self.normalised();
+        let fit = |text: Option<String>, max: u64| -> Option<String> {
+            let max = usize::try_from(max).unwrap_or(usize::MAX);
+            text.map(|text| text.chars().filter(|c| !c.is_control()).take(max).collect())
+        };
+        let cut = Self {
+            instance_id: fit(given.instance_id.clone(), MAX_ID_CHARS)
+                .filter(|id| !id.trim().is_empty())
+                .or_else(|| Some(text::UNKNOWN.to_owned())),
+            image_version: fit(given.image_version.clone(), MAX_VALUE_CHARS),
+            architecture: fit(given.architecture.clone(), MAX_VALUE_CHARS),
+            os: fit(given.os.clone(), MAX_VALUE_CHARS),
+            container_runtime: fit(given.container_runtime.clone(), MAX_VALUE_CHARS),
+            startup_time_ms: given
+                .startup_time_ms
+                .filter(|time| (0..=MAX_STARTUP_MS).contains(time)),
+            db_type: fit(given.db_type.clone(), MAX_VALUE_CHARS),
+            telemetry_version: fit(given.telemetry_version.clone(), MAX_VALUE_CHARS),
+            timestamp: given.timestamp.clone().filter(|time| rfc3339(time).is_ok()),
+            event: given.event.clone().filter(|event| event_kind(event).is_ok()),
+        }
+        .normalised();
+        let altered = cut != given;
+        Salvaged { report: cut.trusted(), altered }
+    }
+
+    /// The report of a body that was normalised and found to hold to the rules.
+    fn trusted(self) -> Report {
+        let event = match self.event.as_deref() {
+            Some("heartbeat") => EventKind::Heartbeat,
+            _ => EventKind::Start,
+        };
+        Report {
+            instance_id: self.instance_id.unwrap_or_default(),
+            profile: Profile {
+                image_version: self.image_version.unwrap_or_default(),
+                architecture: self.architecture.unwrap_or_default(),
+                os: self.os.unwrap_or_default(),
+                container_runtime: self.container_runtime.unwrap_or_default(),
+                db_type: self.db_type.unwrap_or_default(),
+                telemetry_version: self.telemetry_version.unwrap_or_default(),
+            },
+            event,
+            startup_ms: self.startup_time_ms.filter(|_| event == EventKind::Start),
+            timestamp: self.timestamp.and_then(|time| time.parse().ok()),
+        }
+    }
+}
+
+/// What [`ReportBody::salvage`] made of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvaged {
+    /// The report.
+    pub report: Report,
+    /// Whether anything beyond the normal form had to be changed.
+    pub altered: bool,
+}
+
+/// The text without surrounding blanks, if there is any.
+fn present(text: String) -> Option<String> {
+    let trimmed = text.trim();
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+fn no_controls(value: &str) -> Result<(), ValidationError> {
+    if value.chars().any(char::is_control) {
+        return Err(ValidationError::new("control_character")
+            .with_message("must not contain control characters".into()));
+    }
+    Ok(())
+}
+
+fn rfc3339(value: &str) -> Result<(), ValidationError> {
+    match value.parse::<Timestamp>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ValidationError::new("rfc3339").with_message(
+            "must be a date and time of RFC 3339, such as 2026-01-31T12:00:00Z".into(),
+        )),
+    }
+}
+
+fn event_kind(value: &str) -> Result<(), ValidationError> {
+    match value {
+        "start" | "heartbeat" => Ok(()),
+        _ => Err(ValidationError::new("event")
+            .with_message("must be `start` or `heartbeat`".into())),
+    }
+}

@@ -1,0 +1,59 @@
+/// Upper bounds of the startup-time histogram, in milliseconds, each belonging to its
+/// bucket. The last bucket has no bound. The columns of the `rollups` table carry the same
+/// numbers; a test holds the two together.
+pub const BOUNDS_MS: [u32; BUCKETS - 1] = [
+    100, 250, 500, 750, 1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 7_500, 10_000, 15_000,
+    20_000, 30_000, 45_000, 60_000, 120_000, 300_000,
+];
+
+/// Number of buckets, the unbounded one included.
+pub const BUCKETS: usize = 21;
+
+/// Startup times of many starts: their sum and their histogram.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartupTimes {
+    /// Sum in milliseconds.
+    pub sum_ms: u64,
+    /// How many fell into each bucket of [`BOUNDS_MS`], not cumulative.
+    pub buckets: [u64; BUCKETS],
+}
+
+impl StartupTimes {
+    /// How many starts told their time.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The mean in milliseconds; `None` where there is nothing to average.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a mean of counts needs no 53rd bit")]
+    pub fn mean_ms(&self) -> Option<f64> {
+        let count = self.count();
+        (count > 0).then(|| self.sum_ms as f64 / count as f64)
+    }
+
+    /// The time in milliseconds that a share `q` (0 to 1) of the starts did not exceed,
+    /// interpolated within its bucket as Prometheus' `histogram_quantile` does; `None` where
+    /// there are none. In the unbounded bucket it is the highest bound.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate, exact to a bucket")]
+    pub fn quantile_ms(&self, q: f64) -> Option<f64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        let rank = q * count as f64;
+        let mut below = 0.0;
+        let mut lower = 0.0;
+        for (bound, &inside) in BOUNDS_MS.iter().zip(&self.buckets) {
+            let (upper, inside) = (f64::from(*bound), inside as f64);
+            if inside > 0.0 && below + inside >= rank {
+                return Some(lower + (upper - lower) * ((rank - below) / inside).max(0.0));
+            }
+            below += inside;
+            lower = upper;
+        }
+        Some(lower)
+    }
+}

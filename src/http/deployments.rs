@@ -1,0 +1,145 @@
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+};
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    AppState,
+    error::{ApiError, ProblemSchema},
+    extract::Parameters,
+};
+use crate::{
+    domain::{EventKind, normal_architecture, normal_version},
+    storage::{self, DeploymentFilter},
+};
+
+const DEFAULT_LIMIT: u32 = 100;
+const MAX_LIMIT: u32 = 1000;
+
+/// Characters of a query value that stand for themselves.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Which reports, and how many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentQuery {
+    /// At most so many; 100 unless told otherwise.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Only reports that came before the one with this `id`: the next page.
+    before: Option<i64>,
+    /// Only this version.
+    version: Option<String>,
+    /// Only this architecture.
+    architecture: Option<String>,
+    /// Only reports received at this time (RFC 3339) or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Only reports received before this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+/// A stored report, in its normal form.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Deployment {
+    /// Number of the report, in the order of arrival.
+    id: i64,
+    /// When it arrived by the server's clock.
+    #[schema(value_type = String, format = DateTime)]
+    received_at: Timestamp,
+    instance_id: String,
+    image_version: String,
+    architecture: String,
+    os: String,
+    container_runtime: String,
+    /// Null where the report did not tell.
+    startup_time_ms: Option<i64>,
+    db_type: String,
+    telemetry_version: String,
+    event: EventKind,
+    /// When it happened by the client's clock; null where the report did not tell.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    timestamp: Option<Timestamp>,
+}
+
+/// The newest reports, newest first.
+///
+/// A `Link` header with `rel="next"` leads to the next page where there may be one.
+#[utoipa::path(
+    get, path = "/deployments", tag = "reports", params(DeploymentQuery),
+    responses(
+        (status = 200, body = Vec<Deployment>),
+        (status = 400, body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 401, body = ProblemSchema, content_type = "application/problem+json"),
+    )
+)]
+pub async fn deployments(
+    State(state): State<AppState>,
+    Parameters(query): Parameters<DeploymentQuery>,
+) -> Result<(HeaderMap, Json<Vec<Deployment>>), ApiError> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::InvalidParameter(format!("limit must be from 1 to {MAX_LIMIT}.")));
+    }
+    let filter = DeploymentFilter {
+        before: query.before,
+        image_version: query.version.clone().map(|version| normal_version(Some(version))),
+        architecture: query.architecture.clone().map(|name| normal_architecture(Some(name))),
+        since: query.since,
+        until: query.until,
+    };
+    let found = state.database.deployments(&filter, limit).await?;
+
+    let mut headers = HeaderMap::new();
+    if let Some(last) = found.last().filter(|_| found.len() == limit as usize)
+        && let Ok(link) = HeaderValue::try_from(next_page(&query, last.id, limit))
+    {
+        headers.insert(header::LINK, link);
+    }
+    Ok((headers, Json(found.into_iter().map(Deployment::from).collect())))
+}
+
+/// The link to the page after `last` (RFC 8288), with the same filters.
+fn next_page(query: &DeploymentQuery, last: i64, limit: u32) -> String {
+    let mut link = format!("</deployments?limit={limit}&before={last}");
+    let filters = [
+        ("version", query.version.clone()),
+        ("architecture", query.architecture.clone()),
+        ("since", query.since.map(|time| time.to_string())),
+        ("until", query.until.map(|time| time.to_string())),
+    ];
+    for (name, value) in filters {
+        if let Some(value) = value {
+            link.extend(["&", name, "="]);
+            link.extend(utf8_percent_encode(&value, QUERY));
+        }
+    }
+    link.push_str(">; rel=\"next\"");
+    link
+}
+
+impl From<storage::Deployment> for Deployment {
+    fn from(stored: storage::Deployment) -> Self {
+        Self {
+            id: stored.id,
+            received_at: stored.received_at,
+            instance_id: stored.instance_id,
+            image_version: stored.image_version,
+            architecture: stored.architecture,
+            os: stored.os,
+            container_runtime: stored.container_runtime,
+            startup_time_ms: stored.startup_ms,
+            db_type: stored.db_type,
+            telemetry_version: stored.telemetry_version,
+            event: stored.event,
+            timestamp: stored.timestamp,
+        }
+    }
+}

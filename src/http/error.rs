@@ -1,0 +1,263 @@
+//! Errors as the client sees them: problem documents (RFC 9457). What went wrong inside goes
+//! to the log, here and nowhere else, and never into an answer.
+
+use std::{any::Any, time::Duration};
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use http::Uri;
+use problem_details::{JsonProblemDetails, ProblemDetails};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    ingest::{Limited, Refused},
+    storage,
+};
+
+/// How long a client is asked to wait where the server cannot tell.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What a request can end in other than its answer.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The body is not JSON.
+    MalformedJson(String),
+    /// The body does not say that it is JSON.
+    NotJson,
+    /// The body is over [`super::MAX_BODY`].
+    TooLarge,
+    /// The body ended early or did not arrive.
+    BrokenBody,
+    /// Fields break rules.
+    InvalidReport(Vec<FieldError>),
+    /// A part of the query string cannot be used.
+    InvalidParameter(String),
+    /// The token is missing or wrong.
+    Unauthorized,
+    /// No such route.
+    NotFound,
+    /// The route has other methods.
+    MethodNotAllowed,
+    /// The request took too long.
+    TooSlow,
+    /// Over a rate limit.
+    Limited(Limited),
+    /// The report was not stored.
+    Refused(Refused),
+    /// The server does not work at present.
+    NotReady(&'static str),
+    /// The database failed.
+    Storage(storage::Error),
+    /// The server's own fault; the cause is in the log.
+    Internal,
+}
+
+/// A field that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The field, as a JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// The rule.
+    pub detail: String,
+}
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemSchema {
+    /// Kind of problem; stable.
+    #[schema(example = "/problems/invalid-report")]
+    r#type: String,
+    /// HTTP status.
+    #[schema(example = 422)]
+    status: u16,
+    /// The kind in words; stable.
+    title: String,
+    /// What it was this time.
+    detail: String,
+    /// For an invalid report: each field that breaks a rule.
+    errors: Option<Vec<FieldError>>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Extensions {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// Kind of problem that an answer tells of: its last path segment. Left on the response for
+/// those who count.
+#[derive(Debug, Clone, Copy)]
+pub struct ProblemKind(pub &'static str);
+
+impl ApiError {
+    /// Status, type and title: what is the same each time.
+    const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedJson(_) => {
+                (S::BAD_REQUEST, "/problems/malformed-json", "The body is not JSON")
+            }
+            Self::BrokenBody => {
+                (S::BAD_REQUEST, "/problems/broken-body", "The body did not arrive whole")
+            }
+            Self::InvalidParameter(_) => {
+                (S::BAD_REQUEST, "/problems/invalid-parameter", "A query parameter is not valid")
+            }
+            Self::Unauthorized => {
+                (S::UNAUTHORIZED, "/problems/unauthorized", "A valid token is needed")
+            }
+            Self::NotFound => (S::NOT_FOUND, "/problems/not-found", "There is no such route"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "/problems/method-not-allowed",
+                "The route does not know the method",
+            ),
+            Self::TooSlow => {
+                (S::REQUEST_TIMEOUT, "/problems/too-slow", "The request took too long")
+            }
+            Self::TooLarge => {
+                (S::PAYLOAD_TOO_LARGE, "/problems/too-large", "The body is too large")
+            }
+            Self::NotJson => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "/problems/not-json",
+                "The body must be application/json",
+            ),
+            Self::InvalidReport(_) => (
+                S::UNPROCESSABLE_ENTITY,
+                "/problems/invalid-report",
+                "A field of the report breaks a rule",
+            ),
+            Self::Limited(_) => (S::TOO_MANY_REQUESTS, "/problems/limited", "Too many reports"),
+            Self::Refused(Refused::QueueFull) => {
+                (S::SERVICE_UNAVAILABLE, "/problems/overloaded", "The server is overloaded")
+            }
+            Self::Refused(Refused::NotStored) => {
+                (S::SERVICE_UNAVAILABLE, "/problems/not-stored", "The report was not stored")
+            }
+            Self::NotReady(_) => {
+                (S::SERVICE_UNAVAILABLE, "/problems/not-ready", "The server is not ready")
+            }
+            Self::Storage(_) | Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                "/problems/internal",
+                "The server could not answer",
+            ),
+        }
+    }
+
+    /// What it was this time, in words that are safe to send.
+    fn detail(&self) -> String {
+        match self {
+            Self::MalformedJson(what) | Self::InvalidParameter(what) => what.clone(),
+            Self::NotJson => "Send the report as JSON, with Content-Type: application/json.".into(),
+            Self::TooLarge => format!("A report has at most {} bytes.", super::MAX_BODY),
+            Self::BrokenBody => "The connection ended or the length was wrong.".into(),
+            Self::InvalidReport(errors) => match errors.as_slice() {
+                [one] => format!("{} {}.", one.pointer, one.detail),
+                several => format!("{} fields break a rule.", several.len()),
+            },
+            Self::Unauthorized => "Send it as Authorization: Bearer <token>.".into(),
+            Self::NotFound => "See /openapi.json for the routes.".into(),
+            Self::MethodNotAllowed => "See the Allow header for the methods.".into(),
+            Self::TooSlow => "The request did not end within its time limit.".into(),
+            Self::Limited(Limited::Client { .. }) => {
+                "This address has sent too many reports.".into()
+            }
+            Self::Limited(Limited::Instance { .. }) => {
+                "This instance has sent too many reports.".into()
+            }
+            Self::Refused(_) => "The report was not stored; send it again later.".into(),
+            Self::NotReady(what) => (*what).into(),
+            Self::Storage(_) | Self::Internal => {
+                "The cause is in the server's log, under the id of X-Request-Id.".into()
+            }
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Limited(
+                Limited::Client { retry_after } | Limited::Instance { retry_after },
+            ) => Some(*retry_after),
+            Self::Refused(_) | Self::NotReady(_) => Some(RETRY),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Self::Storage(error) = &self {
+            tracing::error!(%error, "the database failed");
+        }
+        let (status, kind, title) = self.kind();
+        let (detail, retry_after) = (self.detail(), self.retry_after());
+        let unauthorized = matches!(self, Self::Unauthorized);
+        let errors = match self {
+            Self::InvalidReport(errors) => errors,
+            _ => Vec::new(),
+        };
+        let problem = ProblemDetails::new()
+            .with_type(Uri::from_static(kind))
+            .with_status(status)
+            .with_title(title)
+            .with_detail(detail)
+            .with_extensions(Extensions { errors });
+
+        let content_type = JsonProblemDetails::<()>::CONTENT_TYPE;
+        let mut response =
+            (status, [(header::CONTENT_TYPE, content_type)], Json(problem)).into_response();
+        response.extensions_mut().insert(ProblemKind(
+            kind.strip_prefix("/problems/").unwrap_or(kind),
+        ));
+        let headers = response.headers_mut();
+        if let Some(retry_after) = retry_after {
+            // Whole seconds, rounded up: a client that comes back then is let in.
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<storage::Error> for ApiError {
+    fn from(error: storage::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<Limited> for ApiError {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(limited)
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+pub async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+pub async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
+
+/// The answer to a request whose handler panicked. The panic itself has been printed by the
+/// panic hook; the log tells which request it was.
+pub fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    ApiError::Internal.into_response()
+}

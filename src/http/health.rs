@@ -1,0 +1,55 @@
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    AppState,
+    error::{ApiError, ProblemSchema},
+};
+
+/// That the server runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    #[schema(example = "healthy")]
+    status: &'static str,
+    #[schema(example = "mattermost-telemetry")]
+    service: &'static str,
+    /// Version of the server.
+    version: &'static str,
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health)))]
+pub async fn health() -> Json<Health> {
+    Json(Health {
+        status: "healthy",
+        service: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// That reports can be stored and read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    #[schema(example = "ready")]
+    status: &'static str,
+}
+
+/// Whether reports can be stored and read now.
+#[utoipa::path(
+    get, path = "/ready", tag = "server",
+    responses(
+        (status = 200, body = Ready),
+        (status = 503, description = "Not now", body = ProblemSchema, content_type = "application/problem+json"),
+    )
+)]
+pub async fn ready(State(state): State<AppState>) -> Result<Json<Ready>, ApiError> {
+    if !state.ingest.is_ready() {
+        return Err(ApiError::NotReady("Reports cannot be stored at present."));
+    }
+    if let Err(error) = state.database.ping().await {
+        tracing::warn!(%error, "the database does not answer");
+        return Err(ApiError::NotReady("The database does not answer at present."));
+    }
+    Ok(Json(Ready { status: "ready" }))
+}

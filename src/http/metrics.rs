@@ -1,0 +1,154 @@
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use headers_accept::Accept;
+use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, names};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    AppState,
+    error::{ApiError, ProblemSchema},
+    fleet::Fleet,
+    stats::{ArchitectureCount, VersionCount},
+};
+use crate::{
+    domain::Dimension,
+    observability::{ScrapeFormat, Sizes},
+};
+
+/// Counts over everything that was ever reported.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MetricsSummary {
+    /// Starts: reports with `event: start`. A restart loop raises this and nothing else.
+    total_deployments: u64,
+    /// Instances: distinct `instance_id`s, ever.
+    unique_instances: u64,
+    /// Starts by architecture, most first.
+    architecture_breakdown: Vec<ArchitectureCount>,
+    /// Starts by version, most first.
+    version_breakdown: Vec<VersionCount>,
+    /// Mean startup time of the starts that told one; 0 where none did.
+    avg_startup_time_ms: f64,
+    /// Returning instances: ids seen on two or more days, ever.
+    returning_instances: u64,
+    /// Reports with `event: heartbeat`.
+    total_heartbeats: u64,
+}
+
+/// Totals: JSON by default, Prometheus text or OpenMetrics to a client that asks for it.
+#[utoipa::path(
+    get, path = "/metrics", tag = "statistics",
+    responses(
+        (status = 200, content(
+            (MetricsSummary = "application/json"),
+            (String = "text/plain; version=0.0.4"),
+            (String = "application/openmetrics-text; version=1.0.0"),
+        )),
+        (status = 401, body = ProblemSchema, content_type = "application/problem+json"),
+    )
+)]
+pub async fn metrics(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut response = match scrape_format(&headers) {
+        Some(format) => scrape(&state, format).await?,
+        None => summary(&state).await?.into_response(),
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+async fn summary(state: &AppState) -> Result<Json<MetricsSummary>, ApiError> {
+    let totals = state.database.totals().await?;
+    let architectures = state.database.breakdown(Dimension::Architecture).await?;
+    let versions = state.database.breakdown(Dimension::ImageVersion).await?;
+    Ok(Json(MetricsSummary {
+        total_deployments: totals.starts,
+        unique_instances: totals.instances,
+        architecture_breakdown: architectures.into_iter().map(Into::into).collect(),
+        version_breakdown: versions
+            .into_iter()
+            .map(|of| VersionCount { version: of.value, count: of.starts })
+            .collect(),
+        avg_startup_time_ms: totals.startup.mean_ms().unwrap_or(0.0),
+        returning_instances: totals.returning_instances,
+        total_heartbeats: totals.heartbeats,
+    }))
+}
+
+async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiError> {
+    let fleet = Fleet::read(&state.database, state.clock.now()).await?;
+    let (database_bytes, log_bytes) = state.database.bytes().unwrap_or_default();
+    let sizes = Sizes { queue: state.ingest.waiting(), database_bytes, log_bytes };
+    let text = state.metrics.scrape(sizes, fleet, format).map_err(|_| ApiError::Internal)?;
+    let content_type = match format {
+        ScrapeFormat::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        ScrapeFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    };
+    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
+}
+
+/// The text format that the client prefers to JSON; `None` where JSON is as good.
+fn scrape_format(headers: &HeaderMap) -> Option<ScrapeFormat> {
+    const JSON: MediaType = MediaType::new(names::APPLICATION, names::JSON);
+    const OPENMETRICS: Name = Name::new_unchecked("openmetrics-text");
+    const VERSION: Name = Name::new_unchecked("version");
+
+    let accept = headers.get(header::ACCEPT)?.to_str().ok()?.parse::<Accept>().ok()?;
+    // The first that names one of ours decides. `text/*` and `text/plain` without a version
+    // are what a person's client may send, and get JSON.
+    accept.media_types().find_map(|wanted: &MediaTypeBuf| {
+        let version = wanted.get_param(VERSION);
+        if wanted.essence() == JSON || wanted.ty() == names::_STAR {
+            Some(None)
+        } else if wanted.ty() == names::APPLICATION && wanted.subty() == OPENMETRICS {
+            Some(Some(ScrapeFormat::OpenMetrics))
+        } else if wanted.ty() == names::TEXT
+            && wanted.subty() == names::PLAIN
+            && version.is_some_and(|version| version == "0.0.4")
+        {
+            Some(Some(ScrapeFormat::Prometheus))
+        } else {
+            None
+        }
+    })?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(accept: &str) -> Option<ScrapeFormat> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        scrape_format(&headers)
+    }
+
+    #[test]
+    fn json_is_the_default() {
+        assert_eq!(scrape_format(&HeaderMap::new()), None);
+        for accept in ["*/*", "application/json", "text/html, */*;q=0.8", "text/plain", "nonsense"] {
+            assert_eq!(format(accept), None, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_scrape_gets_the_format_that_it_prefers() {
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+             application/openmetrics-text;version=0.0.1;q=0.4,\
+             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,\
+             */*;q=0.1";
+        assert_eq!(format(prometheus_3), Some(ScrapeFormat::OpenMetrics));
+        assert_eq!(format("text/plain;version=0.0.4"), Some(ScrapeFormat::Prometheus));
+        assert_eq!(
+            format("application/openmetrics-text;q=0.2, text/plain;version=0.0.4;q=0.9"),
+            Some(ScrapeFormat::Prometheus)
+        );
+        assert_eq!(format("application/json, text/plain;version=0.0.4;q=0.9"), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! The HTTP interface: the only module that knows axum. One file a resource.
+
+mod around;
+mod auth;
+mod client_address;
+mod collect;
+mod deployments;
+mod error;
+mod extract;
+mod fleet;
+mod health;
+mod metrics;
+mod openapi;
+mod server;
+mod stats;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use ipnet::IpNet;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use around::RequestIds;
+pub use openapi::document;
+pub use server::{Peer, serve};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    ingest::{Ingest, Limits},
+    observability::Metrics,
+    storage::Database,
+};
+
+/// Largest body that is read, in bytes.
+pub const MAX_BODY: usize = 16 * 1024;
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// See [`AppState`].
+#[derive(Debug)]
+pub struct Shared {
+    /// For reading.
+    pub database: Database,
+    /// For writing.
+    pub ingest: Ingest,
+    /// Rate limits.
+    pub limits: Limits,
+    /// The server's own metrics.
+    pub metrics: Arc<Metrics>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Token that opens the read routes.
+    pub read_token: Option<String>,
+    /// Names for requests.
+    pub request_ids: RequestIds,
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl AppState {
+    /// Shares the parts.
+    #[must_use]
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+/// Routes that are open to everyone.
+fn routes_open() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(collect::collect))
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+}
+
+/// Routes that `READ_TOKEN` closes.
+fn routes_reading() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(deployments::deployments))
+        .routes(routes!(stats::architecture))
+        .routes(routes!(stats::version))
+        .routes(routes!(stats::os))
+        .routes(routes!(stats::container_runtime))
+        .routes(routes!(stats::db_type))
+        .routes(routes!(stats::startup))
+        .routes(routes!(stats::timeseries))
+        .routes(routes!(stats::active))
+        .routes(routes!(openapi::openapi_json))
+}
+
+/// The whole service.
+pub fn router(state: AppState, config: &Config) -> Router {
+    let reading = Router::from(routes_reading())
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let mut routes = Router::from(routes_open())
+        .merge(reading)
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(CatchPanicLayer::custom(error::panicked));
+    if !config.cors_allowed_origins.is_empty() {
+        routes = routes.layer(
+            CorsLayer::new()
+                .allow_methods([http::Method::GET, http::Method::HEAD])
+                .allow_headers([http::header::AUTHORIZATION])
+                .allow_origin(AllowOrigin::list(config.cors_allowed_origins.clone())),
+        );
+    }
+    routes
+        .layer(middleware::from_fn_with_state(state.clone(), around::around))
+        .with_state(state)
+}

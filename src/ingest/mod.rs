@@ -1,0 +1,178 @@
+//! From a valid report to a row on disk: a bounded queue and the one task that empties it.
+
+mod limits;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::SignedDuration;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+pub use limits::{Limited, Limits};
+
+use crate::{
+    clock::Clock,
+    domain::Report,
+    observability::Metrics,
+    storage::{self, Writer},
+};
+
+/// Reports that may wait for the writer; one more is refused. About a megabyte.
+pub const QUEUE: usize = 2048;
+/// Reports in one transaction at most.
+const BATCH: usize = 1024;
+/// Time between two rounds of housekeeping.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// Why a report was not stored. The sender may try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// More reports wait than may.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The disk or the database refused the transaction, or the server is about to end.
+    #[error("the report could not be stored")]
+    NotStored,
+}
+
+/// The way in. Cheap to clone; when the last one is dropped the writer empties the queue and
+/// ends.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    queue: mpsc::Sender<Waiting>,
+    failing: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    report: Report,
+    stored: oneshot::Sender<Result<(), Refused>>,
+}
+
+impl Ingest {
+    /// Starts the writer task. It ends, with the database closed, after the last [`Ingest`] is
+    /// dropped.
+    #[must_use]
+    pub fn start(
+        writer: Writer,
+        clock: Clock,
+        retention: Option<SignedDuration>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, JoinHandle<Result<(), storage::Error>>) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let failing = Arc::new(AtomicBool::new(false));
+        let task = WriterTask { writer, clock, retention, metrics, failing: Arc::clone(&failing) };
+        (Self { queue, failing }, tokio::spawn(task.run(waiting)))
+    }
+
+    /// Stores a report. Returns when it is synced to disk.
+    ///
+    /// # Errors
+    /// See [`Refused`]; the report is then not stored.
+    pub async fn store(&self, report: Report) -> Result<(), Refused> {
+        let (stored, answer) = oneshot::channel();
+        self.queue.try_send(Waiting { report, stored }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refused::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => Refused::NotStored,
+        })?;
+        answer.await.unwrap_or(Err(Refused::NotStored))
+    }
+
+    /// Reports that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Whether the writer runs and its last transaction succeeded.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.queue.is_closed() && !self.failing.load(Ordering::Relaxed)
+    }
+}
+
+struct WriterTask {
+    writer: Writer,
+    clock: Clock,
+    retention: Option<SignedDuration>,
+    metrics: Arc<Metrics>,
+    failing: Arc<AtomicBool>,
+}
+
+impl WriterTask {
+    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) -> Result<(), storage::Error> {
+        let mut batch = Vec::new();
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                received = queue.recv_many(&mut batch, BATCH) => match received {
+                    0 => break,
+                    _ => self.store(&mut batch).await,
+                },
+                _ = housekeeping.tick() => self.keep_house(&queue).await,
+            }
+        }
+        self.writer.close().await
+    }
+
+    /// Group commit: one transaction for all that waits, then an answer to each.
+    async fn store(&mut self, batch: &mut Vec<Waiting>) {
+        let (reports, callers): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
+        let begun = Instant::now();
+        let result = self.writer.write(self.clock.now(), &reports).await;
+        self.note(&result, "cannot store reports");
+        if result.is_ok() {
+            self.metrics.committed(reports.len(), begun.elapsed());
+        }
+        let answer = result.map_err(|_| Refused::NotStored);
+        for caller in callers {
+            // A caller that has gone away does not want to know.
+            let _ = caller.send(answer);
+        }
+    }
+
+    /// Closes hours and prunes, as long as no report waits.
+    async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
+        let now = self.clock.now();
+        let closed = self.writer.close_hours(now).await;
+        self.note(&closed, "cannot close the hour");
+        let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
+            return;
+        };
+        while queue.is_empty() {
+            let pruned = self.writer.prune(cutoff).await;
+            self.note(&pruned, "cannot prune old reports");
+            match pruned {
+                Ok(events) if events > 0 => self.metrics.pruned(events),
+                _ => return,
+            }
+        }
+    }
+
+    /// Logs the first of several failures, and the recovery.
+    fn note<T>(&self, result: &storage::Result<T>, failure: &str) {
+        match result {
+            Ok(_) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the database can be written again");
+                }
+            }
+            Err(error) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "{failure}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The server's own metrics, `telemetry_…`.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{EncodeLabelSet, prometheus_text, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::domain::EventKind;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejected {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedBy {
+    by: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Accepted {
+    event: &'static str,
+}
+
+/// The two text formats of a scrape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrapeFormat {
+    /// Prometheus text, version 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+/// Sizes that are read when they are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sizes {
+    /// Reports that wait for the writer.
+    pub queue: usize,
+    /// The database file.
+    pub database_bytes: u64,
+    /// Its write-ahead log.
+    pub log_bytes: u64,
+}
+
+/// Counters and gauges, and the registry that writes them out.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    starts: Counter,
+    heartbeats: Counter,
+    rejected: Family<Rejected, Counter>,
+    limited_clients: Counter,
+    limited_instances: Counter,
+    batch_reports: Histogram,
+    commit_seconds: Histogram,
+    pruned: Counter,
+    queue: Gauge,
+    database_bytes: Gauge,
+    log_bytes: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let accepted = Family::<Accepted, Counter>::default();
+        let limited = Family::<LimitedBy, Counter>::default();
+        let metrics = Self {
+            registry: Mutex::default(),
+            starts: accepted.get_or_create_owned(&Accepted { event: "start" }),
+            heartbeats: accepted.get_or_create_owned(&Accepted { event: "heartbeat" }),
+            rejected: Family::default(),
+            limited_clients: limited.get_or_create_owned(&LimitedBy { by: "client" }),
+            limited_instances: limited.get_or_create_owned(&LimitedBy { by: "instance" }),
+            batch_reports: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
+            pruned: Counter::default(),
+            queue: Gauge::default(),
+            database_bytes: Gauge::default(),
+            log_bytes: Gauge::default(),
+        };
+        let mut registry = Registry::with_prefix("telemetry");
+        registry.register("reports_accepted", "Reports stored since the start", accepted);
+        registry.register(
+            "reports_rejected",
+            "Reports turned away since the start, by reason",
+            metrics.rejected.clone(),
+        );
+        registry.register("reports_limited", "Reports over a rate limit since the start", limited);
+        registry.register(
+            "batch_reports",
+            "Reports in one transaction",
+            metrics.batch_reports.clone(),
+        );
+        registry.register_with_unit(
+            "commit",
+            "Time to write and sync one transaction",
+            Unit::Seconds,
+            metrics.commit_seconds.clone(),
+        );
+        registry.register(
+            "events_pruned",
+            "Single reports deleted for their age since the start",
+            metrics.pruned.clone(),
+        );
+        registry.register(
+            "queue_reports",
+            "Reports that wait for the writer",
+            metrics.queue.clone(),
+        );
+        registry.register_with_unit(
+            "database",
+            "Size of the database file",
+            Unit::Bytes,
+            metrics.database_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "database_log",
+            "Size of the write-ahead log",
+            Unit::Bytes,
+            metrics.log_bytes.clone(),
+        );
+        registry.register(
+            "build",
+            "The program that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
+    }
+
+    /// A report was stored.
+    pub fn accepted(&self, event: EventKind) {
+        match event {
+            EventKind::Start => self.starts.inc(),
+            EventKind::Heartbeat => self.heartbeats.inc(),
+        };
+    }
+
+    /// A report was turned away.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejected.get_or_create(&Rejected { reason }).inc();
+    }
+
+    /// A client went over its limit.
+    pub fn limited_client(&self) {
+        self.limited_clients.inc();
+    }
+
+    /// An instance went over its limit.
+    pub fn limited_instance(&self) {
+        self.limited_instances.inc();
+    }
+
+    /// A transaction of so many reports took so long.
+    #[expect(clippy::cast_precision_loss, reason = "at most a thousand reports")]
+    pub fn committed(&self, reports: usize, time: Duration) {
+        self.batch_reports.observe(reports as f64);
+        self.commit_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Events were deleted for their age.
+    pub fn pruned(&self, events: u64) {
+        self.pruned.inc_by(events);
+    }
+
+    /// Writes out the server's own metrics and those of `fleet`.
+    ///
+    /// # Errors
+    /// If a metric cannot be written, which does not happen to a string.
+    pub fn scrape(
+        &self,
+        sizes: Sizes,
+        fleet: impl Collector,
+        format: ScrapeFormat,
+    ) -> Result<String, std::fmt::Error> {
+        self.queue.set(i64::try_from(sizes.queue).unwrap_or(i64::MAX));
+        self.database_bytes.set(i64::try_from(sizes.database_bytes).unwrap_or(i64::MAX));
+        self.log_bytes.set(i64::try_from(sizes.log_bytes).unwrap_or(i64::MAX));
+
+        let mut of_fleet = Registry::with_prefix("mattermost");
+        of_fleet.register_collector(Box::new(fleet));
+        let own = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = String::new();
+        match format {
+            ScrapeFormat::Prometheus => {
+                prometheus_text::encode(&mut out, &of_fleet)?;
+                prometheus_text::encode(&mut out, &own)?;
+            }
+            ScrapeFormat::OpenMetrics => {
+                text::encode_registry(&mut out, &of_fleet)?;
+                text::encode_registry(&mut out, &own)?;
+                text::encode_eof(&mut out)?;
+            }
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,35 @@
+//! What the server tells about itself: the log and its own metrics.
+
+mod metrics;
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+pub use metrics::{Metrics, ScrapeFormat, Sizes};
+
+use crate::config::LogFormat;
+
+/// Starts the log, on standard error.
+///
+/// # Errors
+/// If the filter cannot be read or a log was started before.
+pub fn start_log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow::anyhow!("RUST_LOG is not a tracing filter: {error}"))?;
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry
+            .with(
+                fmt::layer()
+                    .with_writer(std::io::stderr)
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_target(false),
+            )
+            .try_init()?,
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init()?,
+    }
+    Ok(())
+}

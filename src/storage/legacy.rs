@@ -1,0 +1,255 @@
+//! Reports out of a database file of the reference server, which kept one table,
+//! `deployments`, with a text per field and no record of its schema's version.
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::{Error, OpenError, Result, Writer, open_error, snapshots, time, writer};
+use crate::domain::{Report, ReportBody};
+
+/// Rows moved in one transaction; what is held in memory at a time.
+const CHUNK: usize = 10_000;
+
+/// What was moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Reports stored.
+    pub reports: u64,
+    /// Those of them that broke a rule and were cut to fit.
+    pub altered: u64,
+}
+
+/// A row of the reference server's table. Its columns were declared without STRICT, so any
+/// of them may hold anything; SQL casts them.
+#[derive(Debug, sqlx::FromRow)]
+struct Row {
+    id: i64,
+    instance_id: Option<String>,
+    image_version: Option<String>,
+    architecture: Option<String>,
+    container_runtime: Option<String>,
+    startup_time_ms: Option<i64>,
+    db_type: Option<String>,
+    telemetry_version: Option<String>,
+    created_at: Option<String>,
+}
+
+impl Writer {
+    /// Moves what a reference server left in this very file, and drops its table. Goes on
+    /// where an earlier call was interrupted. `None` if there is no such table.
+    ///
+    /// # Errors
+    /// What the database says; what was moved so far stays moved.
+    pub async fn take_over(
+        &mut self,
+        now: Timestamp,
+        progress: impl Fn(Moved),
+    ) -> Result<Option<Moved>> {
+        let found = self.run(async |open| is_reference(&mut open.connection).await).await?;
+        if !found {
+            return Ok(None);
+        }
+        let job = "take-over";
+        let mut moved = Moved::default();
+        loop {
+            let chunk = self
+                .run(async |open| {
+                    let after = position(&mut open.connection, job).await?;
+                    let rows = read(&mut open.connection, after).await?;
+                    store(open, job, &rows, now).await
+                })
+                .await?;
+            if chunk.reports == 0 {
+                break;
+            }
+            moved.reports += chunk.reports;
+            moved.altered += chunk.altered;
+            progress(moved);
+        }
+        self.run(async |open| {
+            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+            settle(&mut transaction, now).await?;
+            sqlx::query("DROP TABLE deployments").execute(&mut *transaction).await?;
+            sqlx::query!("DELETE FROM progress WHERE job = ?", job)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            open.closed_hour = None;
+            Ok(())
+        })
+        .await?;
+        Ok(Some(moved))
+    }
+
+    /// Copies the reports of a reference server's file that were not imported before. Goes on
+    /// where an earlier call was interrupted.
+    ///
+    /// # Errors
+    /// [`OpenError`] where the file is not such a database, or what a database says.
+    pub async fn import_reference(
+        &mut self,
+        file: &str,
+        now: Timestamp,
+        progress: impl Fn(Moved),
+    ) -> std::result::Result<Moved, ImportError> {
+        let options = SqliteConnectOptions::new().filename(file).read_only(true);
+        let path = options.get_filename().to_owned();
+        let mut source =
+            options.connect().await.map_err(|error| open_error(&path, error))?;
+        if !is_reference(&mut source).await.map_err(|error| open_error(&path, error))? {
+            return Err(ImportError::NotReference(file.to_owned()));
+        }
+        // The first row tells one database from another, wherever its file lies.
+        let job = read(&mut source, i64::MIN).await.map_err(Error)?.first().map_or_else(
+            || "import".to_owned(),
+            |row| format!("import {} {:?} {:?}", row.id, row.created_at, row.instance_id),
+        );
+        let mut moved = Moved::default();
+        loop {
+            let chunk = self
+                .run(async |open| {
+                    let after = position(&mut open.connection, &job).await?;
+                    let rows = read(&mut source, after).await?;
+                    store(open, &job, &rows, now).await
+                })
+                .await?;
+            if chunk.reports == 0 {
+                break;
+            }
+            moved.reports += chunk.reports;
+            moved.altered += chunk.altered;
+            progress(moved);
+        }
+        self.run(async |open| {
+            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+            settle(&mut transaction, now).await?;
+            transaction.commit().await
+        })
+        .await?;
+        Ok(moved)
+    }
+}
+
+/// Why a file was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It is a database of something else.
+    #[error("{0} has no table `deployments`: it is not a database of the reference server")]
+    NotReference(String),
+    /// A database failed.
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+async fn is_reference(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let tables: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'deployments'",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(tables > 0)
+}
+
+/// The last row that `job` has stored.
+async fn position(connection: &mut SqliteConnection, job: &str) -> sqlx::Result<i64> {
+    let position = sqlx::query_scalar!("SELECT position FROM progress WHERE job = ?", job)
+        .fetch_optional(connection)
+        .await?;
+    Ok(position.unwrap_or(i64::MIN))
+}
+
+/// The next rows after one. The table is not part of our schema, so this query cannot be
+/// checked against it when compiled; the tests run it.
+async fn read(connection: &mut SqliteConnection, after: i64) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as(
+        "SELECT id,
+                CAST(instance_id AS TEXT) AS instance_id,
+                CAST(image_version AS TEXT) AS image_version,
+                CAST(architecture AS TEXT) AS architecture,
+                CAST(container_runtime AS TEXT) AS container_runtime,
+                CAST(startup_time_ms AS INTEGER) AS startup_time_ms,
+                CAST(db_type AS TEXT) AS db_type,
+                CAST(telemetry_version AS TEXT) AS telemetry_version,
+                CAST(created_at AS TEXT) AS created_at
+         FROM deployments WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(i64::try_from(CHUNK).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await
+}
+
+/// Stores a chunk and how far it went, in one transaction.
+async fn store(
+    open: &mut writer::Open,
+    job: &str,
+    rows: &[Row],
+    now: Timestamp,
+) -> sqlx::Result<Moved> {
+    let Some(last) = rows.last().map(|row| row.id) else {
+        return Ok(Moved::default());
+    };
+    let mut moved = Moved::default();
+    let mut arrivals: Vec<(Timestamp, Report)> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let created = row.created_at.as_deref().and_then(created_at);
+        // A row without a usable time came at about the time of the one before it.
+        let received_at =
+            created.or_else(|| arrivals.last().map(|arrival| arrival.0)).unwrap_or(now);
+        let salvaged = row.body().salvage();
+        moved.reports += 1;
+        moved.altered += u64::from(salvaged.altered || created.is_none());
+        arrivals.push((received_at, salvaged.report));
+    }
+    let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+    let arrivals = arrivals.iter().map(|(time, report)| (*time, report));
+    writer::insert(&mut transaction, &mut open.profiles, arrivals).await?;
+    sqlx::query!(
+        "INSERT INTO progress VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = ?2",
+        job,
+        last
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(moved)
+}
+
+/// Makes right what depends on the order of events, which an import does not keep.
+async fn settle(transaction: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query_file!("src/storage/sql/recount_days.sql").execute(&mut *transaction).await?;
+    let pruned = sqlx::query_scalar!("SELECT position FROM progress WHERE job = 'pruned'")
+        .fetch_optional(&mut *transaction)
+        .await?;
+    if pruned.is_none() {
+        snapshots::rebuild(transaction, time::hour(now)).await?;
+    }
+    Ok(())
+}
+
+impl Row {
+    fn body(&self) -> ReportBody {
+        ReportBody {
+            instance_id: self.instance_id.clone(),
+            image_version: self.image_version.clone(),
+            architecture: self.architecture.clone(),
+            os: None, // The reference server threw it away.
+            container_runtime: self.container_runtime.clone(),
+            startup_time_ms: self.startup_time_ms,
+            db_type: self.db_type.clone(),
+            telemetry_version: self.telemetry_version.clone(),
+            timestamp: None,
+            event: None,
+        }
+    }
+}
+
+/// `YYYY-MM-DD HH:MM:SS` in UTC as SQLite's CURRENT_TIMESTAMP writes it, or RFC 3339.
+fn created_at(text: &str) -> Option<Timestamp> {
+    text.parse::<Timestamp>().ok().or_else(|| {
+        text.parse::<DateTime>().ok()?.to_zoned_datetime(TimeZone::UTC).ok().map(|at| at.timestamp())
+    })
+}

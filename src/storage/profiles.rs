@@ -1,0 +1,111 @@
+//! Interned profiles, and the bound on how many different values there may be.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::SqliteConnection;
+
+use crate::domain::{Dimension, OTHER, Profile};
+
+/// How many different profiles are kept apart. A real fleet has some hundreds; beyond this
+/// bound, which only made-up values reach, a new combination counts as `other` in every
+/// dimension.
+const MAX_PROFILES: usize = 10_000;
+
+/// The numbers of all profiles known so far.
+#[derive(Debug, Default)]
+pub struct Profiles {
+    numbers: HashMap<Profile, i64>,
+    values: HashMap<Dimension, HashSet<String>>,
+}
+
+impl Profiles {
+    /// Reads all profiles of the database.
+    pub async fn load(connection: &mut SqliteConnection) -> sqlx::Result<Self> {
+        let mut known = Self::default();
+        let rows = sqlx::query!(
+            r#"SELECT id, image_version, architecture, os, container_runtime, db_type,
+                      telemetry_version
+               FROM profiles"#
+        )
+        .fetch_all(connection)
+        .await?;
+        for row in rows {
+            let profile = Profile {
+                image_version: row.image_version,
+                architecture: row.architecture,
+                os: row.os,
+                container_runtime: row.container_runtime,
+                db_type: row.db_type,
+                telemetry_version: row.telemetry_version,
+            };
+            known.remember(profile, row.id);
+        }
+        Ok(known)
+    }
+
+    /// The number of a profile, or of what it counts as past the bounds. Adds the profile to
+    /// the database where it is new; if that transaction is not committed, load again.
+    pub async fn number(
+        &mut self,
+        connection: &mut SqliteConnection,
+        profile: &Profile,
+    ) -> sqlx::Result<i64> {
+        if let Some(&number) = self.numbers.get(profile) {
+            return Ok(number);
+        }
+        let counted = self.bounded(profile);
+        if let Some(&number) = self.numbers.get(&counted) {
+            return Ok(number);
+        }
+        // Another process may have added it since ours were loaded.
+        let number = sqlx::query_scalar!(
+            r#"INSERT INTO profiles (image_version, architecture, os, container_runtime, db_type,
+                                     telemetry_version)
+               VALUES (?, ?, ?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET os = os
+               RETURNING id AS "id!""#,
+            counted.image_version,
+            counted.architecture,
+            counted.os,
+            counted.container_runtime,
+            counted.db_type,
+            counted.telemetry_version,
+        )
+        .fetch_one(connection)
+        .await?;
+        self.remember(counted, number);
+        Ok(number)
+    }
+
+    fn remember(&mut self, profile: Profile, number: i64) {
+        for dimension in Dimension::ALL {
+            let values = self.values.entry(dimension).or_default();
+            if !values.contains(profile.get(dimension)) {
+                values.insert(profile.get(dimension).to_owned());
+            }
+        }
+        self.numbers.insert(profile, number);
+    }
+
+    /// The profile with `other` for each new value of a dimension that has all it may have.
+    fn bounded(&self, profile: &Profile) -> Profile {
+        let mut bounded = profile.clone();
+        let full = self.numbers.len() >= MAX_PROFILES;
+        for dimension in Dimension::ALL {
+            let value = profile.get(dimension);
+            let new = !self.values.get(&dimension).is_some_and(|known| known.contains(value));
+            if full || (new && self.is_full(dimension, value)) {
+                OTHER.clone_into(bounded.get_mut(dimension));
+            }
+        }
+        bounded
+    }
+
+    /// Whether the budget that `value` would be counted against is used up.
+    fn is_full(&self, dimension: Dimension, value: &str) -> bool {
+        let budget = dimension.limit(value);
+        self.values.get(&dimension).is_some_and(|known| {
+            known.iter().filter(|other| dimension.limit(other) == budget).count() >= budget
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! How the instances stood at the end of each hour.
+//!
+//! While the server runs, an hour is closed before the first report of the next one is
+//! written: at that moment `activity` tells exactly who was active, so closing needs no walk
+//! over instances, and hours in which the server was down are closed the same way. History
+//! that came from elsewhere is replayed from the events instead ([`rebuild`]).
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+use sqlx::SqliteConnection;
+
+/// Hours for which every hour's end is kept; before, each day's.
+const HOURLY_FOR: i64 = 90 * 24;
+/// Hours that the longest window reaches back.
+pub(super) const LONGEST_WINDOW: i64 = 30 * 24;
+
+/// Closes all hours before `now`, each once. Returns the hour up to which all is closed;
+/// `None` while nothing was ever reported.
+pub async fn close_hours(
+    transaction: &mut SqliteConnection,
+    now: i64,
+) -> sqlx::Result<Option<i64>> {
+    let last = sqlx::query_scalar!(
+        r#"SELECT max(hour) AS "hour: i64" FROM snapshot_totals WHERE hour <= ?"#,
+        now
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    let first = match last {
+        Some(last) if last >= now => return Ok(Some(last)),
+        Some(last) => last + 1,
+        None => {
+            let first = sqlx::query_scalar!(
+                r#"SELECT min(hour) AS "hour: i64" FROM activity WHERE instances > 0"#
+            )
+            .fetch_one(&mut *transaction)
+            .await?;
+            match first {
+                Some(first) => first + 1,
+                None => return Ok(None),
+            }
+        }
+    };
+    let hourly_from = now - HOURLY_FOR;
+    sqlx::query_file!("src/storage/sql/close_hours.sql", first, now, hourly_from)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query!(
+        "WITH RECURSIVE ends (hour) AS (
+             SELECT ?1 WHERE ?1 <= ?2 UNION ALL SELECT hour + 1 FROM ends WHERE hour < ?2
+         )
+         INSERT INTO snapshot_totals
+         SELECT hour, instances, returning_instances FROM ends, totals
+         WHERE hour % 24 = 0 OR hour >= ?3 OR hour = ?2",
+        first,
+        now,
+        hourly_from
+    )
+    .execute(&mut *transaction)
+    .await?;
+    let unreachable = now - LONGEST_WINDOW - 1;
+    sqlx::query!("DELETE FROM activity WHERE hour < ?", unreachable)
+        .execute(&mut *transaction)
+        .await?;
+    if first / 24 != now / 24 {
+        thin_out(transaction, hourly_from).await?;
+    }
+    Ok(Some(now))
+}
+
+/// Keeps only the ends of days of what is older than the hourly quarter.
+async fn thin_out(transaction: &mut SqliteConnection, before: i64) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM snapshots WHERE hour < ? AND hour % 24 <> 0", before)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query!("DELETE FROM snapshot_totals WHERE hour < ? AND hour % 24 <> 0", before)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(())
+}
+
+/// Makes all snapshots up to `now` anew from the events, which must all be there.
+pub async fn rebuild(transaction: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM snapshots").execute(&mut *transaction).await?;
+    sqlx::query!("DELETE FROM snapshot_totals").execute(&mut *transaction).await?;
+
+    // One row an hour at whose end something changes.
+    let changes: Vec<Change> =
+        sqlx::query_file_as!(Change, "src/storage/sql/instance_changes.sql")
+            .fetch(&mut *transaction)
+            .try_collect()
+            .await?;
+    let Some(first) = changes.first().map(|change| change.hour) else {
+        return Ok(());
+    };
+    let mut changes = changes.into_iter().peekable();
+    let mut active: BTreeMap<i64, [i64; 6]> = BTreeMap::new();
+    let (mut instances, mut returning) = (0, 0);
+    for hour in first..=now {
+        while let Some(change) = changes.next_if(|change| change.hour <= hour) {
+            let counts = active.entry(change.profile).or_default();
+            for (count, by) in counts.iter_mut().zip(change.active()) {
+                *count += by;
+            }
+            instances += change.instances;
+            returning += change.returning_instances;
+        }
+        if hour % 24 == 0 || hour >= now - HOURLY_FOR || hour == now {
+            active.retain(|_, counts| counts.iter().any(|&count| count > 0));
+            insert(transaction, hour, &active, instances, returning).await?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Change {
+    hour: i64,
+    profile: i64,
+    active_24h: i64,
+    active_7d: i64,
+    active_30d: i64,
+    returning_24h: i64,
+    returning_7d: i64,
+    returning_30d: i64,
+    instances: i64,
+    returning_instances: i64,
+}
+
+impl Change {
+    const fn active(&self) -> [i64; 6] {
+        [
+            self.active_24h,
+            self.active_7d,
+            self.active_30d,
+            self.returning_24h,
+            self.returning_7d,
+            self.returning_30d,
+        ]
+    }
+}
+
+async fn insert(
+    transaction: &mut SqliteConnection,
+    hour: i64,
+    active: &BTreeMap<i64, [i64; 6]>,
+    instances: i64,
+    returning: i64,
+) -> sqlx::Result<()> {
+    let rows: Vec<_> = active.iter().collect();
+    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query!(
+        "INSERT INTO snapshots
+         SELECT ?1, value ->> 0, value ->> '$[1][0]', value ->> '$[1][1]', value ->> '$[1][2]',
+                value ->> '$[1][3]', value ->> '$[1][4]', value ->> '$[1][5]'
+         FROM json_each(?2)",
+        hour,
+        rows
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!("INSERT INTO snapshot_totals VALUES (?, ?, ?)", hour, instances, returning)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+-- By how much each count of a snapshot differs from the one an hour before, by hour and
+-- profile. An event in hour h makes its instance active from the end of that hour on
+-- (h + 1), and until its window has passed or the instance's next event takes its place.
+WITH seen AS (
+    SELECT
+        id,
+        instance,
+        profile,
+        received_at,
+        received_at / 3600000 AS hour,
+        coalesce(
+            lead(received_at / 3600000) OVER by_time,
+            9223372036854775807
+        ) AS next_hour,
+        row_number() OVER by_time = 1 AS is_first,
+        received_at / 86400000 > first_value(received_at / 86400000) OVER by_time AS came_back
+    FROM events
+    WINDOW by_time AS (PARTITION BY instance ORDER BY received_at, id)
+),
+marked AS (
+    SELECT
+        *,
+        came_back AND NOT coalesce(
+            lag(came_back) OVER (PARTITION BY instance ORDER BY received_at, id), 0
+        ) AS first_return
+    FROM seen
+),
+changes AS (
+    SELECT
+        hour + 1 AS hour, profile,
+        next_hour > hour AS a1, next_hour > hour AS a7, next_hour > hour AS a30,
+        next_hour > hour AND came_back AS r1,
+        next_hour > hour AND came_back AS r7,
+        next_hour > hour AND came_back AS r30,
+        is_first AS instances, first_return AS returning_instances
+    FROM marked
+    UNION ALL
+    SELECT min(next_hour, hour + 24) + 1, profile, -1, 0, 0, -came_back, 0, 0, 0, 0
+    FROM marked WHERE next_hour > hour
+    UNION ALL
+    SELECT min(next_hour, hour + 168) + 1, profile, 0, -1, 0, 0, -came_back, 0, 0, 0
+    FROM marked WHERE next_hour > hour
+    UNION ALL
+    SELECT min(next_hour, hour + 720) + 1, profile, 0, 0, -1, 0, 0, -came_back, 0, 0
+    FROM marked WHERE next_hour > hour
+)
+SELECT
+    hour AS "hour!: i64",
+    profile AS "profile!: i64",
+    sum(a1) AS "active_24h!: i64",
+    sum(a7) AS "active_7d!: i64",
+    sum(a30) AS "active_30d!: i64",
+    sum(r1) AS "returning_24h!: i64",
+    sum(r7) AS "returning_7d!: i64",
+    sum(r30) AS "returning_30d!: i64",
+    sum(instances) AS "instances!: i64",
+    sum(returning_instances) AS "returning_instances!: i64"
+FROM changes
+GROUP BY 1, 2
+ORDER BY 1, 2

@@ -1,0 +1,153 @@
+//! The one writer: a batch of reports in, one transaction on disk.
+
+use jiff::Timestamp;
+use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::{Result, instance_key, profiles::Profiles, snapshots, time};
+use crate::domain::{EventKind, Report};
+
+/// Pages that the write-ahead log may gather before they are copied into the database: the
+/// longer, the more often a page of the instances is written for several reports at once.
+/// 16 MiB.
+const CHECKPOINT_PAGES: &str = "4000";
+/// Size to which the log is cut after a checkpoint, in bytes: twice the above.
+const LOG_BYTES: &str = "33554432";
+
+/// The connection that writes. After an error it is thrown away, with whatever transaction
+/// SQLite may or may not have ended in it, and the next write opens a new one.
+#[derive(Debug)]
+pub struct Writer {
+    options: SqliteConnectOptions,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) connection: SqliteConnection,
+    pub(super) profiles: Profiles,
+    /// Up to where hours are closed; see [`snapshots`].
+    pub(super) closed_hour: Option<i64>,
+}
+
+impl Writer {
+    pub(super) fn new(options: SqliteConnectOptions) -> Self {
+        let options = options
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            .pragma("journal_size_limit", LOG_BYTES);
+        Self { options, open: None }
+    }
+
+    /// Stores reports that arrived now, all of them and synced to disk, or none.
+    ///
+    /// # Errors
+    /// What the database says; nothing is stored.
+    pub async fn write(&mut self, now: Timestamp, reports: &[Report]) -> Result<()> {
+        self.run(async |open| open.write(now, reports).await).await
+    }
+
+    /// Closes the hours that have passed, whether or not a report came. To be called now and
+    /// then.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn close_hours(&mut self, now: Timestamp) -> Result<()> {
+        self.run(async |open| {
+            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+            let closed = snapshots::close_hours(&mut transaction, time::hour(now)).await?;
+            transaction.commit().await?;
+            open.closed_hour = closed;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Copies the log into the database and closes the connection.
+    ///
+    /// # Errors
+    /// What the database says. Nothing is lost by an error: the log is read at the next start.
+    pub async fn close(mut self) -> Result<()> {
+        if self.open.is_none() {
+            self.connection().await?;
+        }
+        if let Some(mut open) = self.open.take() {
+            sqlx::query("PRAGMA optimize").execute(&mut open.connection).await?;
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut open.connection).await?;
+            open.connection.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs one piece of work on the connection, which is thrown away if that fails.
+    pub(super) async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Open) -> sqlx::Result<T>,
+    ) -> Result<T> {
+        let result = work(self.connection().await?).await;
+        if result.is_err() {
+            self.open = None;
+        }
+        Ok(result?)
+    }
+
+    async fn connection(&mut self) -> sqlx::Result<&mut Open> {
+        if self.open.is_none() {
+            let mut connection = self.options.connect().await?;
+            let profiles = Profiles::load(&mut connection).await?;
+            self.open = Some(Open { connection, profiles, closed_hour: None });
+        }
+        Ok(self.open.as_mut().expect("opened above"))
+    }
+}
+
+impl Open {
+    async fn write(&mut self, now: Timestamp, reports: &[Report]) -> sqlx::Result<()> {
+        let hour = time::hour(now);
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        if self.closed_hour.is_none_or(|closed| closed < hour) {
+            self.closed_hour = snapshots::close_hours(&mut transaction, hour).await?;
+        }
+        let arrivals = reports.iter().map(|report| (now, report));
+        insert(&mut transaction, &mut self.profiles, arrivals).await?;
+        transaction.commit().await
+    }
+}
+
+/// Adds reports, each with its time of arrival, and everything that is counted of them,
+/// within a transaction.
+pub(super) async fn insert(
+    transaction: &mut SqliteConnection,
+    profiles: &mut Profiles,
+    arrivals: impl Iterator<Item = (Timestamp, &Report)>,
+) -> sqlx::Result<()> {
+    let mut rows = Vec::with_capacity(arrivals.size_hint().0);
+    for (received_at, report) in arrivals {
+        rows.push((
+            received_at.as_millisecond(),
+            instance_key::to_hex(&report.instance_id),
+            profiles.number(transaction, &report.profile).await?,
+            i32::from(report.event == EventKind::Heartbeat),
+            report.startup_ms,
+            report.timestamp.map(Timestamp::as_millisecond),
+        ));
+    }
+    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let inserted = sqlx::query!(
+        "INSERT INTO events (received_at, instance, profile, heartbeat, startup_ms, client_at)
+         SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?)",
+        rows
+    )
+    .execute(&mut *transaction)
+    .await?;
+    // The numbers of one statement's rows follow each other.
+    let added = i64::try_from(inserted.rows_affected()).unwrap_or(i64::MAX);
+    let first = inserted.last_insert_rowid() - added + 1;
+
+    sqlx::query_file!("src/storage/sql/add_to_instances.sql", first)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query_file!("src/storage/sql/add_to_rollups.sql", first)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(())
+}
