@@ -100,6 +100,19 @@ impl Ingest {
     }
 }
 
+async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+    let k: usize = std::env::var("GATHER").map_or(0, |k| k.parse().unwrap());
+    let mut quiet = 0;
+    let m: usize = std::env::var("GMAX").map_or(16, |k| k.parse().unwrap()); while quiet < k && batch.len() < m {
+        tokio::task::yield_now().await;
+        let before = batch.len();
+        while let Ok(waiting) = queue.try_recv() {
+            batch.push(waiting);
+        }
+        if batch.len() == before { quiet += 1; } else { quiet = 0; }
+    }
+}
+
 struct WriterTask {
     writer: Writer,
     clock: Clock,
@@ -117,7 +130,10 @@ impl WriterTask {
             tokio::select! {
                 received = queue.recv_many(&mut batch, BATCH) => match received {
                     0 => break,
-                    _ => self.store(&mut batch).await,
+                    _ => {
+                        gather(&mut queue, &mut batch).await;
+                        self.store(&mut batch).await;
+                    }
                 },
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
             }

@@ -4,7 +4,8 @@ mod metrics;
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use anyhow::Context as _;
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub use metrics::{Metrics, ScrapeFormat, Sizes};
 
@@ -15,8 +16,8 @@ use crate::config::LogFormat;
 /// # Errors
 /// If the filter cannot be read or a log was started before.
 pub fn start_log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("RUST_LOG is not a tracing filter: {error}"))?;
+    let filter: Targets =
+        filter.parse().with_context(|| format!("RUST_LOG is not a tracing filter: {filter:?}"))?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => registry

@@ -8,7 +8,7 @@ use super::{Error, OpenError, Result, Writer, open_error, snapshots, time, write
 use crate::domain::{Report, ReportBody};
 
 /// Rows moved in one transaction; what is held in memory at a time.
-const CHUNK: usize = 10_000;
+const CHUNK: usize = 5_000;
 
 /// What was moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -204,17 +204,8 @@ async fn store(
         moved.altered += u64::from(salvaged.altered || created.is_none());
         arrivals.push((received_at, salvaged.report));
     }
-    let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
     let arrivals = arrivals.iter().map(|(time, report)| (*time, report));
-    writer::insert(&mut transaction, &mut open.profiles, arrivals).await?;
-    sqlx::query!(
-        "INSERT INTO progress VALUES (?1, ?2) ON CONFLICT DO UPDATE SET position = ?2",
-        job,
-        last
-    )
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
+    open.store(arrivals, Some((job, last))).await?;
     Ok(moved)
 }
 

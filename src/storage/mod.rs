@@ -121,12 +121,15 @@ impl Database {
             std::fs::create_dir_all(folder)
                 .map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
         }
-        let readers = options.clone().read_only(true).pragma("cache_size", READER_CACHE);
+        let readers = options.clone().read_only(true).pragma("temp_store", "memory").pragma("cache_size", READER_CACHE);
         let writer = options
             .create_if_missing(true)
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // Profiles are never deleted, and every number comes from `profiles`.
+            .foreign_keys(false)
+            .pragma("temp_store", "memory")
             .pragma("cache_size", WRITER_CACHE);
 
         let mut connection = writer.connect().await.map_err(|source| open_error(&path, source))?;

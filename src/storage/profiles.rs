@@ -43,8 +43,8 @@ impl Profiles {
         Ok(known)
     }
 
-    /// The number of a profile, or of what it counts as past the bounds. Adds the profile to
-    /// the database where it is new; if that transaction is not committed, load again.
+    /// The number of a profile, or of what it counts as past the bounds. A new one is added to
+    /// the database at once, outside of any transaction: without an event it counts for nothing.
     pub async fn number(
         &mut self,
         connection: &mut SqliteConnection,

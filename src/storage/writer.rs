@@ -51,14 +51,7 @@ impl Writer {
     /// # Errors
     /// What the database says.
     pub async fn close_hours(&mut self, now: Timestamp) -> Result<()> {
-        self.run(async |open| {
-            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-            let closed = snapshots::close_hours(&mut transaction, time::hour(now)).await?;
-            transaction.commit().await?;
-            open.closed_hour = closed;
-            Ok(())
-        })
-        .await
+        self.run(async |open| open.close_hours(time::hour(now)).await).await
     }
 
     /// Copies the log into the database and closes the connection.
@@ -101,53 +94,48 @@ impl Writer {
 
 impl Open {
     async fn write(&mut self, now: Timestamp, reports: &[Report]) -> sqlx::Result<()> {
-        let hour = time::hour(now);
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        if self.closed_hour.is_none_or(|closed| closed < hour) {
-            self.closed_hour = snapshots::close_hours(&mut transaction, hour).await?;
+        if reports.is_empty() {
+            return Ok(());
         }
-        let arrivals = reports.iter().map(|report| (now, report));
-        insert(&mut transaction, &mut self.profiles, arrivals).await?;
-        transaction.commit().await
+        let hour = time::hour(now);
+        if self.closed_hour.is_none_or(|closed| closed < hour) {
+            self.close_hours(hour).await?;
+        }
+        self.store(reports.iter().map(|report| (now, report)), None).await
     }
-}
 
-/// Adds reports, each with its time of arrival, and everything that is counted of them,
-/// within a transaction.
-pub(super) async fn insert(
-    transaction: &mut SqliteConnection,
-    profiles: &mut Profiles,
-    arrivals: impl Iterator<Item = (Timestamp, &Report)>,
-) -> sqlx::Result<()> {
-    let mut rows = Vec::with_capacity(arrivals.size_hint().0);
-    for (received_at, report) in arrivals {
-        rows.push((
-            received_at.as_millisecond(),
-            instance_key::to_hex(&report.instance_id),
-            profiles.number(transaction, &report.profile).await?,
-            i32::from(report.event == EventKind::Heartbeat),
-            report.startup_ms,
-            report.timestamp.map(Timestamp::as_millisecond),
-        ));
+    async fn close_hours(&mut self, now: i64) -> sqlx::Result<()> {
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let closed = snapshots::close_hours(&mut transaction, now).await?;
+        transaction.commit().await?;
+        self.closed_hour = closed;
+        Ok(())
     }
-    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let inserted = sqlx::query!(
-        "INSERT INTO events (received_at, instance, profile, heartbeat, startup_ms, client_at)
-         SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5
-         FROM json_each(?)",
-        rows
-    )
-    .execute(&mut *transaction)
-    .await?;
-    // The numbers of one statement's rows follow each other.
-    let added = i64::try_from(inserted.rows_affected()).unwrap_or(i64::MAX);
-    let first = inserted.last_insert_rowid() - added + 1;
 
-    sqlx::query_file!("src/storage/sql/add_to_instances.sql", first)
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query_file!("src/storage/sql/add_to_rollups.sql", first)
-        .execute(&mut *transaction)
-        .await?;
-    Ok(())
+    /// Stores reports, each with its time of arrival, and how far an import has come, in one
+    /// transaction.
+    pub(super) async fn store(
+        &mut self,
+        arrivals: impl Iterator<Item = (Timestamp, &Report)>,
+        progress: Option<(&str, i64)>,
+    ) -> sqlx::Result<()> {
+        let mut rows = Vec::with_capacity(arrivals.size_hint().0);
+        for (received_at, report) in arrivals {
+            rows.push((
+                received_at.as_millisecond(),
+                instance_key::to_hex(&report.instance_id),
+                self.profiles.number(&mut self.connection, &report.profile).await?,
+                i32::from(report.event == EventKind::Heartbeat),
+                report.startup_ms,
+                report.timestamp.map(Timestamp::as_millisecond),
+            ));
+        }
+        let rows =
+            serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let (job, position) = progress.unzip();
+        sqlx::query_file!("src/storage/sql/write.sql", rows, job, position)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
 }
