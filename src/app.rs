@@ -85,9 +85,14 @@ pub async fn run(
         read_token: config.read_token.clone(),
         request_ids: RequestIds::default(),
     });
-    http::serve(listener, http::router(state, config), stop).await;
+    let router = http::router(&state, config);
+    let answer = move |request| {
+        let (state, router) = (state.clone(), router.clone());
+        async move { http::answer(&state, router, request).await }
+    };
+    http::serve(listener, answer, stop).await;
 
-    // The router is gone and with it the last way into the queue, so the writer ends.
+    // The handlers are gone and with them the last way into the queue, so the writer ends.
     tracing::info!("stopping");
     database.close().await;
     writer.await.context("the writer ended early")?.context("cannot close the database")?;

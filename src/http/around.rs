@@ -1,24 +1,27 @@
-//! What happens around every request: its id, its span in the log, its time limit, and the
-//! count of reports that were turned away.
+//! What happens around every request: its id, its time limit, a net under panics, the log of
+//! what went wrong, and the count of reports that were turned away.
 
 use std::{
+    any::Any,
     hash::{BuildHasher as _, RandomState},
+    panic::AssertUnwindSafe,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    Router,
+    extract::Request,
     http::{HeaderName, HeaderValue, header},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use futures_util::FutureExt as _;
 use tokio::time::timeout;
-use tracing::Instrument as _;
+use tower::Service as _;
 
 use super::{
     AppState,
-    error::{ApiError, ProblemKind},
+    error::{ApiError, Problem},
 };
 
 /// Time for a whole request, its body included.
@@ -36,7 +39,7 @@ pub struct RequestIds {
 
 impl Default for RequestIds {
     fn default() -> Self {
-        // The seed of a hasher is random, so its hash of nothing is, too.
+        // The seed of a hasher is random, so its hash of anything is, too.
         #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of it will do")]
         let process = RandomState::new().hash_one(0) as u32;
         Self { process, next: AtomicU64::new(1) }
@@ -49,30 +52,41 @@ impl RequestIds {
     }
 }
 
-/// Wraps every request.
-pub async fn around(State(state): State<AppState>, request: Request, next: Next) -> Response {
+/// Has the router answer a request, and gives an answer whatever becomes of it.
+pub async fn answer(state: &AppState, mut router: Router, request: Request) -> Response {
     let id = state.request_ids.next();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let span = tracing::info_span!("request", id, method = %request.method(), route);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
 
-    let mut response = timeout(TIME_LIMIT, next.run(request))
-        .instrument(span.clone())
-        .await
-        .unwrap_or_else(|_| ApiError::TooSlow.into_response());
+    let answered = AssertUnwindSafe(timeout(TIME_LIMIT, router.call(request))).catch_unwind().await;
+    let mut response = match answered {
+        Ok(Ok(Ok(response))) => response,
+        Ok(Err(_)) => ApiError::TooSlow.into_response(),
+        Err(panic) => ApiError::Internal(panic_message(panic.as_ref())).into_response(),
+    };
 
-    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "answered"));
-    if route == super::collect::PATH
-        && let Some(ProblemKind(kind)) = response.extensions().get()
-        && *kind != "limited"
-    {
-        state.metrics.rejected(kind);
+    let (path, status) = (uri.path(), response.status().as_u16());
+    tracing::debug!(id, %method, path, status, "answered");
+    if let Some(Problem { kind, cause }) = response.extensions_mut().remove() {
+        if let Some(cause) = cause {
+            tracing::error!(id, %method, path, status, cause, "cannot answer");
+        }
+        if path == super::collect::PATH {
+            state.metrics.rejected(kind);
+        }
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", message.unwrap_or_default())
 }

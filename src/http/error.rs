@@ -1,7 +1,7 @@
 //! Errors as the client sees them: problem documents (RFC 9457). What went wrong inside goes
 //! to the log, here and nowhere else, and never into an answer.
 
-use std::{any::Any, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -52,8 +52,8 @@ pub enum ApiError {
     NotReady(&'static str),
     /// The database failed.
     Storage(storage::Error),
-    /// The server's own fault; the cause is in the log.
-    Internal,
+    /// The server's own fault, and what it was.
+    Internal(String),
 }
 
 /// A field that breaks a rule.
@@ -89,10 +89,15 @@ struct Extensions {
     errors: Vec<FieldError>,
 }
 
-/// Kind of problem that an answer tells of: its last path segment. Left on the response for
-/// those who count.
-#[derive(Debug, Clone, Copy)]
-pub struct ProblemKind(pub &'static str);
+/// What an answer that is a problem leaves on the response, for those who count and for the
+/// log.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Kind of problem: the last segment of its type.
+    pub kind: &'static str,
+    /// What went wrong inside, if that is the server's fault.
+    pub cause: Option<String>,
+}
 
 impl ApiError {
     /// Status, type and title: what is the same each time.
@@ -143,7 +148,7 @@ impl ApiError {
             Self::NotReady(_) => {
                 (S::SERVICE_UNAVAILABLE, "/problems/not-ready", "The server is not ready")
             }
-            Self::Storage(_) | Self::Internal => (
+            Self::Storage(_) | Self::Internal(_) => (
                 S::INTERNAL_SERVER_ERROR,
                 "/problems/internal",
                 "The server could not answer",
@@ -174,7 +179,7 @@ impl ApiError {
             }
             Self::Refused(_) => "The report was not stored; send it again later.".into(),
             Self::NotReady(what) => (*what).into(),
-            Self::Storage(_) | Self::Internal => {
+            Self::Storage(_) | Self::Internal(_) => {
                 "The cause is in the server's log, under the id of X-Request-Id.".into()
             }
         }
@@ -193,15 +198,14 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if let Self::Storage(error) = &self {
-            tracing::error!(%error, "the database failed");
-        }
         let (status, kind, title) = self.kind();
         let (detail, retry_after) = (self.detail(), self.retry_after());
         let unauthorized = matches!(self, Self::Unauthorized);
-        let errors = match self {
-            Self::InvalidReport(errors) => errors,
-            _ => Vec::new(),
+        let (errors, cause) = match self {
+            Self::InvalidReport(errors) => (errors, None),
+            Self::Storage(error) => (Vec::new(), Some(error.to_string())),
+            Self::Internal(cause) => (Vec::new(), Some(cause)),
+            _ => (Vec::new(), None),
         };
         let problem = ProblemDetails::new()
             .with_type(Uri::from_static(kind))
@@ -213,9 +217,8 @@ impl IntoResponse for ApiError {
         let content_type = JsonProblemDetails::<()>::CONTENT_TYPE;
         let mut response =
             (status, [(header::CONTENT_TYPE, content_type)], Json(problem)).into_response();
-        response.extensions_mut().insert(ProblemKind(
-            kind.strip_prefix("/problems/").unwrap_or(kind),
-        ));
+        let kind = kind.strip_prefix("/problems/").unwrap_or(kind);
+        response.extensions_mut().insert(Problem { kind, cause });
         let headers = response.headers_mut();
         if let Some(retry_after) = retry_after {
             // Whole seconds, rounded up: a client that comes back then is let in.
@@ -253,11 +256,4 @@ pub async fn not_found() -> ApiError {
 
 pub async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
-}
-
-/// The answer to a request whose handler panicked. The panic itself has been printed by the
-/// panic hook; the log tells which request it was.
-pub fn panicked(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a handler panicked");
-    ApiError::Internal.into_response()
 }

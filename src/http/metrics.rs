@@ -85,7 +85,7 @@ async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiE
     let fleet = Fleet::read(&state.database, state.clock.now()).await?;
     let (database_bytes, log_bytes) = state.database.bytes().unwrap_or_default();
     let sizes = Sizes { queue: state.ingest.waiting(), database_bytes, log_bytes };
-    let text = state.metrics.scrape(sizes, fleet, format).map_err(|_| ApiError::Internal)?;
+    let text = state.metrics.scrape(sizes, fleet, format).map_err(|error| ApiError::Internal(error.to_string()))?;
     let content_type = match format {
         ScrapeFormat::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         ScrapeFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -93,30 +93,39 @@ async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiE
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
-/// The text format that the client prefers to JSON; `None` where JSON is as good.
+/// The text format, if the client prefers one of those to JSON. `text/*` and `text/plain`
+/// without a version are what a person's client may send, and get JSON.
 fn scrape_format(headers: &HeaderMap) -> Option<ScrapeFormat> {
+    let accept = headers.get(header::ACCEPT)?.to_str().ok()?.parse::<Accept>().ok()?;
+    let wanted = accept.media_types().filter_map(|range| Some((format_of(range)?, quality(range))));
+    // Of several that are wanted as much the first one is taken.
+    let (format, _) = wanted.reduce(|best, other| if other.1 > best.1 { other } else { best })?;
+    format
+}
+
+/// The format that a media range asks for: JSON is `Some(None)`; `None` is one that we lack.
+fn format_of(range: &MediaTypeBuf) -> Option<Option<ScrapeFormat>> {
     const JSON: MediaType = MediaType::new(names::APPLICATION, names::JSON);
+    const PLAIN: MediaType = MediaType::new(names::TEXT, names::PLAIN);
     const OPENMETRICS: Name = Name::new_unchecked("openmetrics-text");
     const VERSION: Name = Name::new_unchecked("version");
 
-    let accept = headers.get(header::ACCEPT)?.to_str().ok()?.parse::<Accept>().ok()?;
-    // The first that names one of ours decides. `text/*` and `text/plain` without a version
-    // are what a person's client may send, and get JSON.
-    accept.media_types().find_map(|wanted: &MediaTypeBuf| {
-        let version = wanted.get_param(VERSION);
-        if wanted.essence() == JSON || wanted.ty() == names::_STAR {
-            Some(None)
-        } else if wanted.ty() == names::APPLICATION && wanted.subty() == OPENMETRICS {
-            Some(Some(ScrapeFormat::OpenMetrics))
-        } else if wanted.ty() == names::TEXT
-            && wanted.subty() == names::PLAIN
-            && version.is_some_and(|version| version == "0.0.4")
-        {
-            Some(Some(ScrapeFormat::Prometheus))
-        } else {
-            None
-        }
-    })?
+    if range.essence() == JSON || range.ty() == names::_STAR {
+        Some(None)
+    } else if range.ty() == names::APPLICATION && range.subty() == OPENMETRICS {
+        Some(Some(ScrapeFormat::OpenMetrics))
+    } else if range.essence() == PLAIN
+        && range.get_param(VERSION).is_some_and(|version| version == "0.0.4")
+    {
+        Some(Some(ScrapeFormat::Prometheus))
+    } else {
+        None
+    }
+}
+
+fn quality(range: &MediaTypeBuf) -> f32 {
+    let given = range.get_param(names::Q).and_then(|q| q.as_str().parse().ok());
+    given.unwrap_or(1.0)
 }
 
 #[cfg(test)]

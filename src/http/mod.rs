@@ -18,13 +18,10 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 use ipnet::IpNet;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
-};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use around::RequestIds;
+pub use around::{RequestIds, answer};
 pub use openapi::document;
 pub use server::{Peer, serve};
 
@@ -104,15 +101,14 @@ fn routes_reading() -> OpenApiRouter<AppState> {
         .routes(routes!(openapi::openapi_json))
 }
 
-/// The whole service.
-pub fn router(state: AppState, config: &Config) -> Router {
+/// All routes. [`answer`] asks it and sees to the rest.
+pub fn router(state: &AppState, config: &Config) -> Router {
     let reading = Router::from(routes_reading())
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     let mut routes = Router::from(routes_open())
         .merge(reading)
         .fallback(error::not_found)
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(CatchPanicLayer::custom(error::panicked));
+        .method_not_allowed_fallback(error::method_not_allowed);
     if !config.cors_allowed_origins.is_empty() {
         routes = routes.layer(
             CorsLayer::new()
@@ -121,7 +117,5 @@ pub fn router(state: AppState, config: &Config) -> Router {
                 .allow_origin(AllowOrigin::list(config.cors_allowed_origins.clone())),
         );
     }
-    routes
-        .layer(middleware::from_fn_with_state(state.clone(), around::around))
-        .with_state(state)
+    routes.with_state(state.clone())
 }

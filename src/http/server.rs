@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -13,7 +13,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
-use tower::ServiceExt as _;
 
 /// Connections at a time; more wait in the operating system's queue.
 const CONNECTIONS: usize = 1024;
@@ -27,8 +26,12 @@ const SHUTDOWN_TIME_LIMIT: Duration = Duration::from_secs(8);
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// Serves until `stop` is done, then lets open requests end.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+/// Answers requests until `stop` is done, then lets open ones end.
+pub async fn serve<A, F>(listener: TcpListener, answer: A, stop: impl Future<Output = ()>)
+where
+    A: Fn(Request) -> F + Clone + Send + 'static,
+    F: Future<Output = Response> + Send,
+{
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut stop = pin!(stop);
@@ -39,7 +42,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                serve_connection(stream, Peer(peer), permit, router.clone(), &graceful);
+                serve_connection(stream, Peer(peer), permit, answer.clone(), &graceful);
             }
             Err(error) => {
                 // Out of file descriptors, most likely. They come back as connections end.
@@ -63,19 +66,22 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
-fn serve_connection(
+fn serve_connection<A, F>(
     stream: TcpStream,
     peer: Peer,
     permit: OwnedSemaphorePermit,
-    router: Router,
+    answer: A,
     graceful: &GracefulShutdown,
-) {
+) where
+    A: Fn(Request) -> F + Send + 'static,
+    F: Future<Output = Response> + Send,
+{
     // Answers are small and whole; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        let answer = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let answer = answer(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -30,6 +30,15 @@ use crate::{
 pub const QUEUE: usize = 2048;
 /// Reports in one transaction at most.
 const BATCH: usize = 1024;
+/// A small batch lets reports that are on their way catch up, as long as other tasks bring
+/// them: a transaction costs a sync of the disk, however few reports it has. A batch of this
+/// size or more pays for its sync, and waiting would only idle the disk.
+const WORTH_A_SYNC: usize = 16;
+/// Times in a row that other tasks get their turn, without a report coming of it, before the
+/// wait is given up. Some microseconds on an idle server.
+const TURNS: usize = 32;
+/// Reports whose instances may be uncounted for a while under load.
+const UNCOUNTED: usize = 8192;
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
@@ -100,19 +109,6 @@ impl Ingest {
     }
 }
 
-async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
-    let k: usize = std::env::var("GATHER").map_or(0, |k| k.parse().unwrap());
-    let mut quiet = 0;
-    let m: usize = std::env::var("GMAX").map_or(16, |k| k.parse().unwrap()); while quiet < k && batch.len() < m {
-        tokio::task::yield_now().await;
-        let before = batch.len();
-        while let Ok(waiting) = queue.try_recv() {
-            batch.push(waiting);
-        }
-        if batch.len() == before { quiet += 1; } else { quiet = 0; }
-    }
-}
-
 struct WriterTask {
     writer: Writer,
     clock: Clock,
@@ -132,7 +128,7 @@ impl WriterTask {
                     0 => break,
                     _ => {
                         gather(&mut queue, &mut batch).await;
-                        self.store(&mut batch).await;
+                        self.store(&mut batch, &queue).await;
                     }
                 },
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
@@ -142,7 +138,7 @@ impl WriterTask {
     }
 
     /// Group commit: one transaction for all that waits, then an answer to each.
-    async fn store(&mut self, batch: &mut Vec<Waiting>) {
+    async fn store(&mut self, batch: &mut Vec<Waiting>, queue: &mpsc::Receiver<Waiting>) {
         let (reports, callers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
         let begun = Instant::now();
@@ -150,6 +146,12 @@ impl WriterTask {
         self.note(&result, "cannot store reports");
         if result.is_ok() {
             self.metrics.committed(reports.len(), begun.elapsed());
+            // Whoever reads after a lull sees every instance; under load they are counted
+            // many at a time, which costs a fraction.
+            if queue.is_empty() || self.writer.uncounted() >= UNCOUNTED {
+                let counted = self.writer.count_instances().await;
+                self.note(&counted, "cannot count instances");
+            }
         }
         let answer = result.map_err(|_| Refused::NotStored);
         for caller in callers {
@@ -189,6 +191,21 @@ impl WriterTask {
                     tracing::error!(%error, "{failure}");
                 }
             }
+        }
+    }
+}
+
+/// Waits for a small batch to grow; see [`WORTH_A_SYNC`].
+async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+    let mut turns = 0;
+    while batch.len() < WORTH_A_SYNC && turns < TURNS {
+        tokio::task::yield_now().await;
+        turns += 1;
+        while batch.len() < BATCH
+            && let Ok(waiting) = queue.try_recv()
+        {
+            batch.push(waiting);
+            turns = 0;
         }
     }
 }

@@ -206,6 +206,7 @@ async fn store(
     }
     let arrivals = arrivals.iter().map(|(time, report)| (*time, report));
     open.store(arrivals, Some((job, last))).await?;
+    open.count_instances().await?;
     Ok(moved)
 }
 

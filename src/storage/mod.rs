@@ -123,8 +123,6 @@ impl Database {
         }
         let readers = options.clone().read_only(true).pragma("temp_store", "memory").pragma("cache_size", READER_CACHE);
         let writer = options
-            .create_if_missing(true)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             // Profiles are never deleted, and every number comes from `profiles`.
@@ -132,7 +130,13 @@ impl Database {
             .pragma("temp_store", "memory")
             .pragma("cache_size", WRITER_CACHE);
 
-        let mut connection = writer.connect().await.map_err(|source| open_error(&path, source))?;
+        let mut first = writer.clone();
+        if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
+            // Possible only before there is a table, and a write: not for a file that may yet
+            // be refused.
+            first = first.create_if_missing(true).auto_vacuum(SqliteAutoVacuum::Incremental);
+        }
+        let mut connection = first.connect().await.map_err(|source| open_error(&path, source))?;
         migrate(&mut connection, &path).await?;
         connection.close().await.map_err(|source| open_error(&path, source))?;
 
@@ -141,7 +145,7 @@ impl Database {
             .acquire_timeout(BUSY_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(readers);
-        Ok(Self { path, writer: writer.create_if_missing(false), readers })
+        Ok(Self { path, writer, readers })
     }
 
     /// The one writer.

@@ -16,6 +16,8 @@ impl Writer {
     pub async fn prune(&mut self, cutoff: Timestamp) -> Result<u64> {
         let cutoff = cutoff.as_millisecond();
         self.run(async |open| {
+            // What is deleted can no longer be counted.
+            open.count_instances().await?;
             let mut transaction =
                 sqlx::Connection::begin_with(&mut open.connection, "BEGIN IMMEDIATE").await?;
             // Numbers follow arrival, so the oldest events are the first; one that a clock set

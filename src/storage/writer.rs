@@ -27,6 +27,7 @@ pub(super) struct Open {
     pub(super) profiles: Profiles,
     /// Up to where hours are closed; see [`snapshots`].
     pub(super) closed_hour: Option<i64>,
+    uncounted: usize,
 }
 
 impl Writer {
@@ -37,12 +38,27 @@ impl Writer {
         Self { options, open: None }
     }
 
-    /// Stores reports that arrived now, all of them and synced to disk, or none.
+    /// Stores reports that arrived now, all of them and synced to disk, or none. Their
+    /// instances are counted by [`Writer::count_instances`].
     ///
     /// # Errors
     /// What the database says; nothing is stored.
     pub async fn write(&mut self, now: Timestamp, reports: &[Report]) -> Result<()> {
         self.run(async |open| open.write(now, reports).await).await
+    }
+
+    /// Counts the instances of all reports stored so far.
+    ///
+    /// # Errors
+    /// What the database says. They are then counted by the next call.
+    pub async fn count_instances(&mut self) -> Result<()> {
+        self.run(async |open| open.count_instances().await).await
+    }
+
+    /// Events whose instances are still to be counted.
+    #[must_use]
+    pub fn uncounted(&self) -> usize {
+        self.open.as_ref().map_or(usize::MAX, |open| open.uncounted)
     }
 
     /// Closes the hours that have passed, whether or not a report came. To be called now and
@@ -86,7 +102,7 @@ impl Writer {
         if self.open.is_none() {
             let mut connection = self.options.connect().await?;
             let profiles = Profiles::load(&mut connection).await?;
-            self.open = Some(Open { connection, profiles, closed_hour: None });
+            self.open = Some(Open { connection, profiles, closed_hour: None, uncounted: usize::MAX });
         }
         Ok(self.open.as_mut().expect("opened above"))
     }
@@ -105,6 +121,7 @@ impl Open {
     }
 
     async fn close_hours(&mut self, now: i64) -> sqlx::Result<()> {
+        self.count_instances().await?;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         let closed = snapshots::close_hours(&mut transaction, now).await?;
         transaction.commit().await?;
@@ -130,12 +147,22 @@ impl Open {
                 report.timestamp.map(Timestamp::as_millisecond),
             ));
         }
+        let count = rows.len();
         let rows =
             serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
         let (job, position) = progress.unzip();
         sqlx::query_file!("src/storage/sql/write.sql", rows, job, position)
             .execute(&mut self.connection)
             .await?;
+        self.uncounted = self.uncounted.saturating_add(count);
+        Ok(())
+    }
+
+    pub(super) async fn count_instances(&mut self) -> sqlx::Result<()> {
+        sqlx::query_file!("src/storage/sql/count_instances.sql")
+            .execute(&mut self.connection)
+            .await?;
+        self.uncounted = 0;
         Ok(())
     }
 }

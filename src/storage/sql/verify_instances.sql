@@ -1,4 +1,4 @@
--- Instances that differ from their events. Where events were pruned (?1 is 1) an instance
+-- Instances that differ from their events, as far as they are counted. Where events were pruned (?1 is 1) an instance
 -- may have more reports and days, and an earlier first one, than its events show.
 WITH counted AS (
     SELECT
@@ -8,6 +8,7 @@ WITH counted AS (
         max(received_at) / 1000 AS last_seen,
         count(DISTINCT received_at / 86400000) AS days_seen
     FROM events
+    WHERE id <= (SELECT position FROM progress WHERE job = 'instances')
     GROUP BY instance
 )
 SELECT

@@ -1,5 +1,5 @@
--- Stores a batch of reports with everything that is counted of them: one transaction, sent to
--- SQLite as one piece of work.
+-- Stores a batch of reports and adds them to the rollups: one transaction, sent to SQLite as one
+-- piece of work.
 --
 -- The parameters are the reports, as a JSON array of [received_at, instance, profile,
 -- heartbeat, startup_ms, client_at], and the name and position of an import's progress, NULL
@@ -10,26 +10,8 @@ INSERT INTO events (received_at, instance, profile, heartbeat, startup_ms, clien
 SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5
 FROM json_each(?);
 
--- The numbers of these events follow each other and end with last_insert_rowid(), which no
--- other table here changes, and the two statements below each change one row an event: so
--- both can tell the new events by their number.
-
--- An event may be older than the latest of its instance (an import, a clock set back). It
--- then changes neither the latest profile nor the days; recount_days.sql mends the latter
--- after an import.
-INSERT INTO instances (id, first_seen, last_seen, days_seen, reports, profile)
-SELECT instance, received_at / 1000, received_at / 1000, 1, 1, profile
-FROM events
-WHERE id > last_insert_rowid() - changes()
-ORDER BY id
-ON CONFLICT DO UPDATE SET
-    profile = iif(excluded.last_seen >= last_seen, excluded.profile, profile),
-    days_seen = days_seen + (excluded.last_seen / 86400 > last_seen / 86400),
-    first_seen = min(first_seen, excluded.first_seen),
-    last_seen = max(last_seen, excluded.last_seen),
-    reports = reports + 1;
-
--- To the rollups of their hour, their day and all time.
+-- To the rollups of their hour, their day and all time. The numbers of the new events follow
+-- each other and end with last_insert_rowid().
 WITH added AS MATERIALIZED (
     SELECT
         hour,

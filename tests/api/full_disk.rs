@@ -1,0 +1,87 @@
+use std::{fs, path::PathBuf, process::Command};
+
+use reqwest::Client;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Server, binary, report};
+
+/// Puts a file system of 8 MiB at $DISK, fills half of it, and becomes the server.
+const ON_A_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=8m tmpfs "$DISK" &&
+dd if=/dev/zero of="$DISK/ballast" bs=1k count=4096 status=none &&
+exec "$SERVER"
+"#;
+
+/// Whether this machine lets us mount a file system in a namespace of our own.
+fn may_mount() -> bool {
+    let probe = "mount -t tmpfs tmpfs /mnt";
+    Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", probe])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// A disk that is full costs clients a 503 each, nothing that was acknowledged, and no restart.
+#[tokio::test]
+async fn a_full_disk_is_told_and_recovered_from() {
+    if !may_mount() {
+        // On standard error, past the test harness, so that it is seen in a passing run.
+        eprintln!("NOT RUN: a_full_disk_is_told_and_recovered_from (needs `unshare --mount`)");
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let server = Server::start_command(
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
+            .env("DISK", &disk)
+            .env("SERVER", binary().get_program())
+            .env("DATABASE_URL", format!("sqlite://{}/telemetry.db", disk.display())),
+    );
+    let client = Client::new();
+    let send = |id: String| {
+        // Long ids fill the disk sooner.
+        let body = report(&format!("{id:0>128}"), serde_json::json!({}));
+        client.post(server.url("/collect")).json(&body).send()
+    };
+    let mut acknowledged = 0;
+    let refused = loop {
+        let answer = send(format!("before-{acknowledged}")).await.unwrap();
+        if answer.status() != 200 {
+            break answer;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 20_000, "the disk does not fill");
+    };
+    assert!(acknowledged > 100, "{acknowledged}");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["type"], "/problems/not-stored");
+    assert!(!problem.to_string().contains("full"), "the cause is not the client's: {problem}");
+
+    // Reading goes on, and says what was acknowledged.
+    let metrics = async || -> Value {
+        client.get(server.url("/metrics")).send().await.unwrap().json().await.unwrap()
+    };
+    assert_eq!(metrics().await["total_deployments"], acknowledged);
+    assert_eq!(client.get(server.url("/ready")).send().await.unwrap().status(), 503);
+    assert_eq!(client.get(server.url("/health")).send().await.unwrap().status(), 200);
+
+    // The mount is only to be seen from within the server's namespace.
+    let seen_by_server = PathBuf::from(format!("/proc/{}/root", server.pid()));
+    let ballast = disk.join("ballast");
+    fs::remove_file(seen_by_server.join(ballast.strip_prefix("/").unwrap())).unwrap();
+    for number in 0..50 {
+        assert_eq!(send(format!("after-{number}")).await.unwrap().status(), 200);
+    }
+    assert_eq!(client.get(server.url("/ready")).send().await.unwrap().status(), 200);
+    assert_eq!(metrics().await["total_deployments"], acknowledged + 50);
+    assert_eq!(metrics().await["unique_instances"], acknowledged + 50);
+    let (status, log) = server.terminate();
+    assert!(status.success());
+    assert_eq!(log.matches("cannot store reports").count(), 1, "told once: {log}");
+    assert!(log.contains("the database can be written again"), "{log}");
+}

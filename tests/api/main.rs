@@ -1,0 +1,15 @@
+//! The service as its users see it: over HTTP, or by its commands.
+
+mod collect;
+mod commands;
+mod concurrency;
+mod crash;
+mod errors;
+mod full_disk;
+mod limits;
+mod privacy;
+mod reads;
+mod reference;
+mod rollups;
+mod scrape;
+mod support;

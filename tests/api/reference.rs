@@ -1,0 +1,198 @@
+//! Databases of the reference server: taken over in place, or imported from another file.
+
+use std::{path::Path, process::Command};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{App, binary};
+
+/// The reference server's schema, as it creates it.
+const SCHEMA: &str = "
+CREATE TABLE deployments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    instance_id TEXT NOT NULL,
+    image_version TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    container_runtime TEXT NOT NULL,
+    startup_time_ms INTEGER NOT NULL,
+    db_type TEXT NOT NULL,
+    telemetry_version TEXT NOT NULL,
+    created_at DATETIME DEFAULT CURRENT_TIMESTAMP
+);
+CREATE INDEX idx_instance_id ON deployments(instance_id);
+CREATE INDEX idx_created_at ON deployments(created_at);
+";
+
+async fn execute(file: &Path, sql: &str) {
+    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Reports of three days, among them one that breaks every rule of ours.
+async fn small_reference(file: &Path) {
+    execute(file, SCHEMA).await;
+    execute(
+        file,
+        "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
+                                  startup_time_ms, db_type, telemetry_version, created_at)
+         VALUES
+            ('keeper', 'v10.5.0', 'aarch64', '', 2500, 'postgres', '1.0', '2025-12-30 23:59:59'),
+            ('looper', '10.5.0', 'arm64', 'docker', 800, 'postgres', '1.0', '2025-12-31 00:00:00'),
+            ('looper', '10.5.0', 'arm64', 'docker', 900, 'postgres', '1.0', '2025-12-31 00:00:01'),
+            ('KEEPER', 'v11.0.0', 'amd64', '', 1500, 'mysql', '1.0', '2026-01-01 12:00:00'),
+            ('', printf('%.100c', 'x'), char(7), '', -5, 'postgres', '1.0', 'some day'),
+            ('last', 'unknown', 'x86_64', '', 2500, 'postgres', '1.0', '2026-01-30 08:00:00');",
+    )
+    .await;
+}
+
+async fn shown(app: &App) -> String {
+    let mut shown = String::new();
+    let paths = [
+        "/metrics",
+        "/deployments",
+        "/stats/active",
+        "/stats/startup?by=architecture",
+        "/stats/timeseries?by=architecture&since=2025-12-30T00:00:00Z",
+    ];
+    for path in paths {
+        shown += &format!("{path}\n");
+        let answer = app.json(path).await;
+        match answer.as_array() {
+            Some(rows) => rows.iter().for_each(|row| shown += &format!("    {row}\n")),
+            None => shown += &format!("    {answer}\n"),
+        }
+    }
+    shown
+}
+
+#[tokio::test]
+async fn a_reference_database_is_taken_over_in_place() {
+    let folder = TempDir::new().unwrap();
+    small_reference(&folder.path().join("telemetry.db")).await;
+    let app = App::start_in(folder, |_| ()).await;
+    insta::assert_snapshot!("taken_over", shown(&app).await);
+    assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+
+    // It is a database as any other now: it takes reports, and starts again.
+    app.report(&json!({"instance_id": "new"})).await;
+    let app = App::start_in(app.stop().await, |_| ()).await;
+    let metrics = app.json("/metrics").await;
+    assert_eq!(metrics["total_deployments"], 7);
+    assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn an_import_adds_to_what_is_there_and_only_once() {
+    let folder = TempDir::new().unwrap();
+    let (target, source) = (folder.path().join("telemetry.db"), folder.path().join("old.db"));
+    small_reference(&source).await;
+    let import = |file: &Path| {
+        let url = format!("sqlite://{}", target.display());
+        let output = binary().args(["import", "--database-url", &url]).arg(file).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (good, said) = import(&source);
+    assert!(good);
+    assert_eq!(said, "imported 6 new reports; 1 broke a rule and were cut to fit\n");
+    assert_eq!(import(&source).1, "imported 0 new reports; 0 broke a rule and were cut to fit\n");
+    // The reference server went on meanwhile.
+    execute(
+        &source,
+        "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
+                                  startup_time_ms, db_type, telemetry_version, created_at)
+         VALUES ('later', 'v11.0.0', 'x86_64', '', 1, 'postgres', '1.0', '2026-01-30 09:00:00')",
+    )
+    .await;
+    assert_eq!(import(&source).1, "imported 1 new reports; 0 broke a rule and were cut to fit\n");
+
+    let app = App::start_in(folder, |_| ()).await;
+    assert_eq!(app.json("/metrics").await["total_deployments"], 7);
+    assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_reference_database_is_not_imported() {
+    let folder = TempDir::new().unwrap();
+    let (text, other) = (folder.path().join("notes.txt"), folder.path().join("other.db"));
+    std::fs::write(&text, "not a database, but long enough to look like a header".repeat(40))
+        .unwrap();
+    execute(&other, "CREATE TABLE songs (title TEXT)").await;
+    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+    let missing = folder.path().join("missing.db");
+    for file in [&text, &other, &missing] {
+        let output =
+            binary().args(["import", "--database-url", &url]).arg(file).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{file:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(file.to_str().unwrap()), "{said}");
+    }
+    assert!(!missing.exists());
+}
+
+/// A take-over that is killed again and again ends with every report, once.
+#[tokio::test]
+async fn an_interrupted_take_over_goes_on() {
+    const REPORTS: i64 = 60_000;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("telemetry.db");
+    execute(&file, SCHEMA).await;
+    execute(
+        &file,
+        &format!(
+            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {REPORTS})
+             INSERT INTO deployments (instance_id, image_version, architecture,
+                 container_runtime, startup_time_ms, db_type, telemetry_version, created_at)
+             SELECT printf('%032x', i * 7919 % 50000), 'v11.' || (i % 7) || '.0', 'aarch64', '',
+                    i % 9000, 'postgres', '1.0', datetime(1750000000 + i * 300, 'unixepoch')
+             FROM n"
+        ),
+    )
+    .await;
+    let url = format!("sqlite://{}", file.display());
+    let mut interrupted = 0;
+    loop {
+        let mut server = binary()
+            .env("DATABASE_URL", &url)
+            .env("SERVER_ADDRESS", "127.0.0.1:0")
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = std::io::BufReader::new(server.stderr.take().unwrap());
+        // Killed after some progress was told; left alone once it serves.
+        let mut progress = 0;
+        let mut served = false;
+        for line in std::io::BufRead::lines(log) {
+            let line = line.unwrap();
+            progress += usize::from(line.contains("taking over"));
+            served = line.contains("serving");
+            if served || progress == 3 {
+                break;
+            }
+        }
+        server.kill().unwrap();
+        server.wait().unwrap();
+        if served {
+            break;
+        }
+        interrupted += 1;
+    }
+    assert!(interrupted >= 2, "{interrupted}");
+    let verified = Command::new(binary().get_program())
+        .args(["verify", "--database-url", &url])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(verified.stdout).unwrap();
+    assert!(verified.status.success(), "{said}");
+    assert!(said.starts_with(&format!("{REPORTS} events\n")), "{said}");
+
+    let app = App::start_in(folder, |_| ()).await;
+    let metrics: Value = app.json("/metrics").await;
+    assert_eq!(metrics["total_deployments"], REPORTS);
+    assert_eq!(metrics["unique_instances"], 50_000);
+}

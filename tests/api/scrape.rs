@@ -1,0 +1,45 @@
+use insta::assert_snapshot;
+use reqwest::{Method, header};
+use serde_json::json;
+
+use crate::support::{App, report, stock};
+
+async fn scrape(app: &App, accept: &str) -> (String, String) {
+    let request = app.request(Method::GET, "/metrics").header(header::ACCEPT, accept);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let content_type = answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+    (content_type, answer.text().await.unwrap())
+}
+
+/// Without what differs from run to run: times, sizes and how reports fell into batches.
+fn steady(text: &str) -> String {
+    let varies = ["telemetry_commit_seconds", "telemetry_database", "telemetry_batch_reports"];
+    text.lines()
+        .filter(|line| !varies.iter().any(|name| line.starts_with(name)))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+#[tokio::test]
+async fn both_text_formats() {
+    let app = App::start_with(|config| config.instance_rate_limit_per_hour = 2).await;
+    app.report(&stock("a")).await;
+    app.report(&report("b", json!({"architecture": "x86_64", "os": "a \"quoted\\name\""}))).await;
+    app.report(&report("a", json!({"event": "heartbeat"}))).await;
+    assert_eq!(app.post(stock("a").to_string()).await.status(), 429);
+    assert_eq!(app.post("{").await.status(), 400);
+    assert_eq!(app.post("[]").await.status(), 422);
+
+    let (content_type, text) = scrape(&app, "text/plain;version=0.0.4").await;
+    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("\ntelemetry_batch_reports_sum 3.0\n"), "{text}");
+    assert!(text.contains("\ntelemetry_commit_seconds_count "), "{text}");
+    assert!(!text.contains("\ntelemetry_database_bytes 0\n"), "{text}");
+    assert_snapshot!("prometheus_text", steady(&text));
+
+    let (content_type, text) = scrape(&app, "application/openmetrics-text;version=1.0.0").await;
+    assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(text.ends_with("# EOF\n"));
+    assert_snapshot!("openmetrics_text", steady(&text));
+}

@@ -1,0 +1,80 @@
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+/// The real binary, with no setting but those that a test gives.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mattermost-telemetry"));
+    command.env_clear().env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// The real binary as a server on a free port of 127.0.0.1. Killed when dropped.
+pub struct Server {
+    process: Child,
+    pub address: SocketAddr,
+    pub first_line: String,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Server {
+    /// Starts it on a database file, without rate limits.
+    pub fn start(database: &Path) -> Self {
+        Self::start_command(binary().env("DATABASE_URL", format!("sqlite://{}", database.display())))
+    }
+
+    /// Starts it by a command that ends up as the server.
+    pub fn start_command(command: &mut Command) -> Self {
+        let mut process = command
+            .env("SERVER_ADDRESS", "127.0.0.1:0")
+            .env("RATE_LIMIT_PER_MINUTE", "0")
+            .env("INSTANCE_RATE_LIMIT_PER_HOUR", "0")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut first_line = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "ended early: {first_line}");
+            first_line.clone_from(&line);
+            if let Some((_, rest)) = line.split_once("serving address=") {
+                let address = rest.split(' ').next().unwrap().parse().unwrap();
+                return Self { process, address, first_line, log };
+            }
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// SIGKILL: no chance to tidy up.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// SIGTERM; returns how it ended and the rest of its log.
+    pub fn terminate(mut self) -> (ExitStatus, String) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        (self.process.wait().unwrap(), log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
