@@ -69,12 +69,8 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
-    let (ingest, writer) = Ingest::start(
-        database.writer(),
-        clock.clone(),
-        config.retention,
-        Arc::clone(&metrics),
-    );
+    let (ingest, writer) =
+        Ingest::start(database.writer(), clock.clone(), config.retention, Arc::clone(&metrics));
     let state = AppState::new(Shared {
         database: database.clone(),
         ingest,

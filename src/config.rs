@@ -60,7 +60,7 @@ pub struct ServeSettings {
     /// Reports a minute from one client address; 0 is no limit
     #[arg(long, env, value_name = "RATE_LIMIT_PER_MINUTE", default_value_t = 120)]
     pub rate_limit_per_minute: u32,
-    /// Reports an hour from one instance_id; 0 is no limit
+    /// Reports an hour from one instance id; 0 is no limit
     #[arg(long, env, value_name = "INSTANCE_RATE_LIMIT_PER_HOUR", default_value_t = 60)]
     pub instance_rate_limit_per_hour: u32,
     /// Age in days at which single reports are pruned, counts stay; 0 keeps them

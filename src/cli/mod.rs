@@ -42,6 +42,7 @@ enum Command {
 }
 
 /// Reads the arguments and does what they say.
+#[must_use]
 pub fn run() -> ExitCode {
     let arguments = match parse() {
         Ok(arguments) => arguments,

@@ -54,8 +54,7 @@ impl Dimension {
         match self {
             Self::ImageVersion if is_release(value) => 1000,
             Self::ImageVersion => 200,
-            Self::Architecture | Self::Os => 50,
-            Self::ContainerRuntime | Self::DbType | Self::TelemetryVersion => 50,
+            _ => 50,
         }
     }
 }

@@ -134,8 +134,8 @@ impl ReportBody {
             startup_time_ms: self.startup_time_ms,
             db_type: Some(text::value(self.db_type)),
             telemetry_version: Some(text::value(self.telemetry_version)),
-            timestamp: self.timestamp.and_then(present),
-            event: self.event.map(text::folded).and_then(present),
+            timestamp: self.timestamp.as_deref().and_then(present),
+            event: self.event.map(text::folded).as_deref().and_then(present),
         }
     }
 
@@ -213,7 +213,7 @@ pub struct Salvaged {
 }
 
 /// The text without surrounding blanks, if there is any.
-fn present(text: String) -> Option<String> {
+fn present(text: &str) -> Option<String> {
     let trimmed = text.trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
@@ -238,7 +238,95 @@ fn rfc3339(value: &str) -> Result<(), ValidationError> {
 fn event_kind(value: &str) -> Result<(), ValidationError> {
     match value {
         "start" | "heartbeat" => Ok(()),
-        _ => Err(ValidationError::new("event")
-            .with_message("must be `start` or `heartbeat`".into())),
+        _ => {
+            Err(ValidationError::new("event").with_message("must be `start` or `heartbeat`".into()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{option, prelude::*};
+
+    use super::*;
+
+    /// Any text, with what the rules are about made frequent.
+    fn text() -> impl Strategy<Value = Option<String>> {
+        option::of(prop_oneof![
+            ".{0,70}",
+            any::<String>(),
+            "[ \t]{0,3}[vV]?[0-9.]{1,5}[ \n]{0,3}",
+            Just("ARM64 ".to_owned()),
+            Just("İ".repeat(64)),
+        ])
+    }
+
+    prop_compose! {
+        fn body()(
+            instance_id in text(),
+            image_version in text(),
+            architecture in text(),
+            os in text(),
+            container_runtime in text(),
+            startup_time_ms in option::of(any::<i64>()),
+            db_type in text(),
+            telemetry_version in text(),
+            timestamp in text(),
+            event in text(),
+        ) -> ReportBody {
+            ReportBody {
+                instance_id, image_version, architecture, os, container_runtime,
+                startup_time_ms, db_type, telemetry_version, timestamp, event,
+            }
+        }
+    }
+
+    /// The rules, put another way than the code that enforces them.
+    fn assert_keeps_the_rules(report: &Report) {
+        let id = &report.instance_id;
+        assert!(!id.trim().is_empty() && id.chars().count() <= 128, "{id:?}");
+        let profile = &report.profile;
+        let values = [
+            &profile.image_version,
+            &profile.architecture,
+            &profile.os,
+            &profile.container_runtime,
+            &profile.db_type,
+            &profile.telemetry_version,
+        ];
+        for value in values {
+            assert!(!value.is_empty() && value.chars().count() <= 64, "{value:?}");
+            assert_eq!(value.trim(), value);
+        }
+        for value in values.into_iter().chain([id]) {
+            assert!(!value.chars().any(char::is_control), "{value:?}");
+        }
+        assert!(report.startup_ms.is_none_or(|time| (0..=86_400_000).contains(&time)));
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(body in body()) {
+            let once = body.normalised();
+            prop_assert_eq!(once.clone().normalised(), once);
+        }
+
+        #[test]
+        fn what_is_accepted_keeps_the_rules(body in body()) {
+            if let Ok(report) = body.into_report() {
+                assert_keeps_the_rules(&report);
+            }
+        }
+
+        #[test]
+        fn what_is_salvaged_keeps_the_rules(body in body()) {
+            let Salvaged { report, altered } = body.clone().salvage();
+            assert_keeps_the_rules(&report);
+            // Nothing is altered that could be accepted as it is, and the other way round.
+            match body.into_report() {
+                Ok(accepted) => prop_assert!(!altered && accepted == report),
+                Err(_) => prop_assert!(altered),
+            }
+        }
     }
 }

@@ -57,3 +57,54 @@ impl StartupTimes {
         Some(lower)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(counts: &[(usize, u64)], sum_ms: u64) -> StartupTimes {
+        let mut times = StartupTimes { sum_ms, ..StartupTimes::default() };
+        for &(bucket, count) in counts {
+            times.buckets[bucket] = count;
+        }
+        times
+    }
+
+    #[test]
+    fn quantiles_are_those_of_histogram_quantile() {
+        // Ten up to 100 ms and ten from 1000 to 1500 ms: worked out by hand.
+        let times = of(&[(0, 10), (5, 10)], 13_000);
+        assert_eq!(times.count(), 20);
+        assert_eq!(times.mean_ms(), Some(650.0));
+        assert_eq!(times.quantile_ms(0.25), Some(50.0));
+        assert_eq!(times.quantile_ms(0.5), Some(100.0));
+        assert_eq!(times.quantile_ms(0.75), Some(1250.0));
+        assert_eq!(times.quantile_ms(1.0), Some(1500.0));
+        // The first bucket is not empty at 0, so nothing is below it.
+        assert_eq!(times.quantile_ms(0.0), Some(0.0));
+    }
+
+    #[test]
+    fn beyond_the_last_bound_is_the_last_bound() {
+        assert_eq!(of(&[(20, 3)], 3_000_000).quantile_ms(0.5), Some(300_000.0));
+    }
+
+    #[test]
+    fn nothing_has_no_quantile() {
+        assert_eq!(StartupTimes::default().quantile_ms(0.5), None);
+        assert_eq!(StartupTimes::default().mean_ms(), None);
+    }
+
+    #[test]
+    fn the_tables_have_the_same_bounds() {
+        let schema = include_str!("../../migrations/0001_initial.sql");
+        let mut lower = 0;
+        for bound in BOUNDS_MS {
+            let column = format!("startup_ms BETWEEN {lower} AND {bound}, 0) AS up_to_{bound}");
+            assert!(schema.contains(&column), "{column}");
+            lower = bound + 1;
+        }
+        assert!(schema.contains("startup_ms > 300000, 0) AS above_300000"));
+        assert_eq!(schema.matches(" AS up_to_").count(), BUCKETS - 1);
+    }
+}

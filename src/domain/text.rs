@@ -24,6 +24,7 @@ pub fn value(given: Option<String>) -> String {
 }
 
 /// `11.0.0` and `V11.0.0` are `v11.0.0`; names such as `latest` stay as they are.
+#[must_use]
 pub fn version(given: Option<String>) -> String {
     let mut version = value(given);
     if version.starts_with(|first: char| first.is_ascii_digit()) {
@@ -33,6 +34,7 @@ pub fn version(given: Option<String>) -> String {
 }
 
 /// The names that Docker and the kernel give to one machine are one architecture.
+#[must_use]
 pub fn architecture(given: Option<String>) -> String {
     let name = value(given);
     match name.as_str() {

@@ -70,7 +70,8 @@ pub async fn answer(state: &AppState, mut router: Router, request: Request) -> R
         if let Some(cause) = cause {
             tracing::error!(id, %method, path, status, cause, "cannot answer");
         }
-        if path == super::collect::PATH {
+        // Limits have a count of their own.
+        if path == super::collect::PATH && kind != "limited" {
             state.metrics.rejected(kind);
         }
     }
@@ -89,4 +90,90 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .map(ToString::to_string)
         .or_else(|| panic.downcast_ref::<String>().cloned());
     format!("panic: {}", message.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use axum::{Extension, body::Body, routing::get};
+    use http_body_util::BodyExt as _;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        config::Config,
+        http::{Peer, Shared, router},
+        ingest::{Ingest, Limits},
+        observability::Metrics,
+        storage::Database,
+    };
+
+    async fn state(folder: &TempDir) -> AppState {
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let clock = Clock::system();
+        let (ingest, _) =
+            Ingest::start(database.writer(), clock.clone(), None, Arc::clone(&metrics));
+        AppState::new(Shared {
+            database,
+            ingest,
+            limits: Limits::new(0, 0),
+            metrics,
+            clock,
+            trusted_proxies: Vec::new(),
+            read_token: None,
+            request_ids: RequestIds::default(),
+        })
+    }
+
+    async fn body(response: Response) -> String {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_its_own_request_only() {
+        let folder = TempDir::new().unwrap();
+        let state = state(&folder).await;
+        let router: Router = Router::new()
+            .route("/panic", get(|| async { panic!("the secret cause") as () }))
+            .route("/well", get(|| async { "well" }));
+        let get = |path| Request::get(path).body(Body::empty()).unwrap();
+        let response = answer(&state, router.clone(), get("/panic")).await;
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let told = body(response).await;
+        assert!(told.contains("/problems/internal") && !told.contains("secret"), "{told}");
+        assert_eq!(answer(&state, router, get("/well")).await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let folder = TempDir::new().unwrap();
+        let state = state(&folder).await;
+        let config = Config {
+            database_url: String::new(),
+            server_address: ([127, 0, 0, 1], 0).into(),
+            read_token: None,
+            trusted_proxies: Vec::new(),
+            rate_limit_per_minute: 0,
+            instance_rate_limit_per_hour: 0,
+            retention: None,
+            cors_allowed_origins: Vec::new(),
+        };
+        let router = router(&state, &config).layer(Extension(Peer(config.server_address)));
+        let start = futures_util::stream::iter([Ok::<_, Infallible>("{\"instance_id\"")]);
+        let never = futures_util::StreamExt::chain(start, futures_util::stream::pending());
+        let request = Request::post("/collect")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from_stream(never))
+            .unwrap();
+        tokio::time::pause(); // From here on, waiting takes no time.
+        let response = answer(&state, router, request).await;
+        assert_eq!(response.status(), 408);
+        assert!(body(response).await.contains("/problems/too-slow"));
+    }
 }

@@ -1,10 +1,10 @@
+use axum::extract::FromRequest as _;
 use axum::{
     Extension,
     extract::{Request, State},
     http::header,
     response::IntoResponse,
 };
-use axum::extract::FromRequest as _;
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -148,11 +148,9 @@ impl ApiError {
             Self::NotReady(_) => {
                 (S::SERVICE_UNAVAILABLE, "/problems/not-ready", "The server is not ready")
             }
-            Self::Storage(_) | Self::Internal(_) => (
-                S::INTERNAL_SERVER_ERROR,
-                "/problems/internal",
-                "The server could not answer",
-            ),
+            Self::Storage(_) | Self::Internal(_) => {
+                (S::INTERNAL_SERVER_ERROR, "/problems/internal", "The server could not answer")
+            }
         }
     }
 
@@ -164,6 +162,7 @@ impl ApiError {
             Self::TooLarge => format!("A report has at most {} bytes.", super::MAX_BODY),
             Self::BrokenBody => "The connection ended or the length was wrong.".into(),
             Self::InvalidReport(errors) => match errors.as_slice() {
+                [one] if one.pointer.is_empty() => format!("The report {}.", one.detail),
                 [one] => format!("{} {}.", one.pointer, one.detail),
                 several => format!("{} fields break a rule.", several.len()),
             },
@@ -187,9 +186,9 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Limited(
-                Limited::Client { retry_after } | Limited::Instance { retry_after },
-            ) => Some(*retry_after),
+            Self::Limited(Limited::Client { retry_after } | Limited::Instance { retry_after }) => {
+                Some(*retry_after)
+            }
             Self::Refused(_) | Self::NotReady(_) => Some(RETRY),
             _ => None,
         }

@@ -1,12 +1,14 @@
 //! Extractors whose failures are problem documents.
 
+#[expect(clippy::disallowed_types, reason = "the one place that wraps it")]
+use axum::extract::Query;
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use validator::{ValidationErrors, ValidationErrorsKind};
 
 use super::{
@@ -39,6 +41,7 @@ pub struct Parameters<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = ApiError;
 
+    #[expect(clippy::disallowed_types, reason = "the one place that wraps it")]
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(parameters)) => Ok(Self(parameters)),
@@ -57,10 +60,11 @@ fn is_json(headers: &HeaderMap) -> bool {
         return false;
     };
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-        || (essence.len() > 5
-            && essence.is_char_boundary(essence.len() - 5)
-            && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
+    let Some((kind, of)) = essence.split_once('/') else {
+        return false;
+    };
+    let of = of.to_ascii_lowercase();
+    kind.eq_ignore_ascii_case("application") && (of == "json" || of.ends_with("+json"))
 }
 
 async fn read(body: Body) -> Result<Bytes, ApiError> {
@@ -72,6 +76,14 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
 }
 
 fn parse(body: &[u8]) -> Result<ReportBody, ApiError> {
+    let first = body.trim_ascii_start().first();
+    // An array would be read as the fields in their order.
+    if first.is_some_and(|first| *first != b'{') {
+        return Err(match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(_) => broken_field(String::new(), "must be an object".into()),
+            Err(error) => ApiError::MalformedJson(format!("{error}.")),
+        });
+    }
     serde_json::from_slice(body).or_else(|error| {
         if !error.is_data() {
             return Err(ApiError::MalformedJson(format!("{error}.")));
@@ -80,15 +92,17 @@ fn parse(body: &[u8]) -> Result<ReportBody, ApiError> {
         let json = &mut serde_json::Deserializer::from_slice(body);
         serde_path_to_error::deserialize(json).map_err(|error| {
             let pointer = pointer(error.path());
-            let what = error.into_inner().to_string();
+            let what =
+                error.into_inner().to_string().replace("expected i64", "expected a whole number");
             // Without serde's position: the pointer says it.
             let what = what.split(" at line ").next().unwrap_or_default();
-            ApiError::InvalidReport(vec![FieldError {
-                pointer,
-                detail: format!("has the wrong type: {what}"),
-            }])
+            broken_field(pointer, format!("has the wrong type: {what}"))
         })
     })
+}
+
+fn broken_field(pointer: String, detail: String) -> ApiError {
+    ApiError::InvalidReport(vec![FieldError { pointer, detail }])
 }
 
 /// The JSON pointer of a path within a report, which has no nested fields.
@@ -96,7 +110,6 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     path.iter()
         .filter_map(|segment| match segment {
             serde_path_to_error::Segment::Map { key } => Some(format!("/{key}")),
-            serde_path_to_error::Segment::Seq { index } => Some(format!("/{index}")),
             _ => None,
         })
         .collect()
@@ -119,4 +132,33 @@ fn field_errors(errors: &ValidationErrors) -> ApiError {
         .collect();
     fields.sort_by(|a, b| (&a.pointer, &a.detail).cmp(&(&b.pointer, &b.detail)));
     ApiError::InvalidReport(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content_type(value: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+        is_json(&headers)
+    }
+
+    #[test]
+    fn json_by_any_of_its_names() {
+        for name in ["application/json", "APPLICATION/Json ; charset=utf-8", "application/a+json"] {
+            assert!(content_type(name), "{name}");
+        }
+        for name in ["text/json", "json", "+json", "text/plain", "application/jsonp"] {
+            assert!(!content_type(name), "{name}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body: Vec<u8>) {
+            let _ = parse(&body).map(ReportBody::into_report);
+        }
+    }
 }

@@ -47,8 +47,12 @@ impl Collector for Fleet {
         }
 
         let help = "Startup times of all starts";
-        let mut metric =
-            encoder.encode_descriptor("startup", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        let mut metric = encoder.encode_descriptor(
+            "startup",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
         let StartupTimes { sum_ms, buckets } = &self.totals.startup;
         let bounds = BOUNDS_MS.iter().map(|&bound| f64::from(bound) / 1000.0);
         let buckets: Vec<(f64, u64)> =
@@ -69,7 +73,8 @@ impl Collector for Fleet {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             gauge(value).encode(metric)?;
         }
-        let by_window = |of: fn(&ActiveInstances) -> [u64; 3]| self.active.as_ref().map_or([0; 3], of);
+        let by_window =
+            |of: fn(&ActiveInstances) -> [u64; 3]| self.active.as_ref().map_or([0; 3], of);
         let windows = [
             (
                 "active_instances",

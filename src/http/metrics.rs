@@ -55,9 +55,9 @@ pub async fn metrics(
     State(state): State<AppState>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut response = match scrape_format(&headers) {
-        Some(format) => scrape(&state, format).await?,
-        None => summary(&state).await?.into_response(),
+    let mut response = match wanted_format(&headers) {
+        Format::Json => summary(&state).await?.into_response(),
+        Format::Scrape(format) => scrape(&state, format).await?,
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
@@ -85,7 +85,10 @@ async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiE
     let fleet = Fleet::read(&state.database, state.clock.now()).await?;
     let (database_bytes, log_bytes) = state.database.bytes().unwrap_or_default();
     let sizes = Sizes { queue: state.ingest.waiting(), database_bytes, log_bytes };
-    let text = state.metrics.scrape(sizes, fleet, format).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let text = state
+        .metrics
+        .scrape(sizes, fleet, format)
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
     let content_type = match format {
         ScrapeFormat::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         ScrapeFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -93,31 +96,43 @@ async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiE
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
-/// The text format, if the client prefers one of those to JSON. `text/*` and `text/plain`
-/// without a version are what a person's client may send, and get JSON.
-fn scrape_format(headers: &HeaderMap) -> Option<ScrapeFormat> {
-    let accept = headers.get(header::ACCEPT)?.to_str().ok()?.parse::<Accept>().ok()?;
-    let wanted = accept.media_types().filter_map(|range| Some((format_of(range)?, quality(range))));
-    // Of several that are wanted as much the first one is taken.
-    let (format, _) = wanted.reduce(|best, other| if other.1 > best.1 { other } else { best })?;
-    format
+/// In which form the totals are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Scrape(ScrapeFormat),
 }
 
-/// The format that a media range asks for: JSON is `Some(None)`; `None` is one that we lack.
-fn format_of(range: &MediaTypeBuf) -> Option<Option<ScrapeFormat>> {
+/// The form that the client prefers; JSON where it does not say.
+fn wanted_format(headers: &HeaderMap) -> Format {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let Some(accept) = accept.and_then(|accept| accept.parse::<Accept>().ok()) else {
+        return Format::Json;
+    };
+    accept
+        .media_types()
+        .filter_map(|range| Some((format_of(range)?, quality(range))))
+        // Of several that are wanted as much the first one is taken.
+        .reduce(|best, other| if other.1 > best.1 { other } else { best })
+        .map_or(Format::Json, |(format, _)| format)
+}
+
+/// The form that a media range asks for, if we have it. `text/*` and `text/plain` without a
+/// version are what a person's client may send, and no scrape.
+fn format_of(range: &MediaTypeBuf) -> Option<Format> {
     const JSON: MediaType = MediaType::new(names::APPLICATION, names::JSON);
     const PLAIN: MediaType = MediaType::new(names::TEXT, names::PLAIN);
     const OPENMETRICS: Name = Name::new_unchecked("openmetrics-text");
     const VERSION: Name = Name::new_unchecked("version");
 
     if range.essence() == JSON || range.ty() == names::_STAR {
-        Some(None)
+        Some(Format::Json)
     } else if range.ty() == names::APPLICATION && range.subty() == OPENMETRICS {
-        Some(Some(ScrapeFormat::OpenMetrics))
+        Some(Format::Scrape(ScrapeFormat::OpenMetrics))
     } else if range.essence() == PLAIN
         && range.get_param(VERSION).is_some_and(|version| version == "0.0.4")
     {
-        Some(Some(ScrapeFormat::Prometheus))
+        Some(Format::Scrape(ScrapeFormat::Prometheus))
     } else {
         None
     }
@@ -132,17 +147,21 @@ fn quality(range: &MediaTypeBuf) -> f32 {
 mod tests {
     use super::*;
 
-    fn format(accept: &str) -> Option<ScrapeFormat> {
+    const PROMETHEUS: Format = Format::Scrape(ScrapeFormat::Prometheus);
+    const OPENMETRICS: Format = Format::Scrape(ScrapeFormat::OpenMetrics);
+
+    fn format(accept: &str) -> Format {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        scrape_format(&headers)
+        wanted_format(&headers)
     }
 
     #[test]
     fn json_is_the_default() {
-        assert_eq!(scrape_format(&HeaderMap::new()), None);
-        for accept in ["*/*", "application/json", "text/html, */*;q=0.8", "text/plain", "nonsense"] {
-            assert_eq!(format(accept), None, "{accept}");
+        assert_eq!(wanted_format(&HeaderMap::new()), Format::Json);
+        for accept in ["*/*", "application/json", "text/html, */*;q=0.8", "text/plain", "nonsense"]
+        {
+            assert_eq!(format(accept), Format::Json, "{accept}");
         }
     }
 
@@ -152,12 +171,12 @@ mod tests {
              application/openmetrics-text;version=0.0.1;q=0.4,\
              text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,\
              */*;q=0.1";
-        assert_eq!(format(prometheus_3), Some(ScrapeFormat::OpenMetrics));
-        assert_eq!(format("text/plain;version=0.0.4"), Some(ScrapeFormat::Prometheus));
+        assert_eq!(format(prometheus_3), OPENMETRICS);
+        assert_eq!(format("text/plain;version=0.0.4"), PROMETHEUS);
         assert_eq!(
             format("application/openmetrics-text;q=0.2, text/plain;version=0.0.4;q=0.9"),
-            Some(ScrapeFormat::Prometheus)
+            PROMETHEUS
         );
-        assert_eq!(format("application/json, text/plain;version=0.0.4;q=0.9"), None);
+        assert_eq!(format("application/json, text/plain;version=0.0.4;q=0.9"), Format::Json);
     }
 }

@@ -54,14 +54,22 @@ macro_rules! breakdown {
 }
 
 breakdown!(
-    architecture, ArchitectureCount, architecture, "/stats/architecture",
-    Dimension::Architecture, "architecture"
+    architecture,
+    ArchitectureCount,
+    architecture,
+    "/stats/architecture",
+    Dimension::Architecture,
+    "architecture"
 );
 breakdown!(version, VersionCount, version, "/stats/version", Dimension::ImageVersion, "version");
 breakdown!(os, OsCount, os, "/stats/os", Dimension::Os, "operating system");
 breakdown!(
-    container_runtime, RuntimeCount, container_runtime, "/stats/container_runtime",
-    Dimension::ContainerRuntime, "container runtime"
+    container_runtime,
+    RuntimeCount,
+    container_runtime,
+    "/stats/container_runtime",
+    Dimension::ContainerRuntime,
+    "container runtime"
 );
 breakdown!(db_type, DbTypeCount, db_type, "/stats/db_type", Dimension::DbType, "kind of database");
 
@@ -251,7 +259,7 @@ pub struct ActiveQuery {
 
 /// Instances that reported within each window.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Active {
+pub struct ActiveCount {
     /// Name of the window.
     #[schema(example = "24h")]
     window: &'static str,
@@ -271,7 +279,7 @@ pub struct Active {
 #[utoipa::path(
     get, path = "/stats/active", tag = "statistics", params(ActiveQuery),
     responses(
-        (status = 200, body = Vec<Active>),
+        (status = 200, body = Vec<ActiveCount>),
         (status = 400, body = ProblemSchema, content_type = "application/problem+json"),
         (status = 401, body = ProblemSchema, content_type = "application/problem+json"),
     )
@@ -279,7 +287,7 @@ pub struct Active {
 pub async fn active(
     State(state): State<AppState>,
     Parameters(query): Parameters<ActiveQuery>,
-) -> Result<Json<Vec<Active>>, ApiError> {
+) -> Result<Json<Vec<ActiveCount>>, ApiError> {
     let now = state.clock.now();
     let mut found = state.database.active(now, query.by).await?;
     if query.by.is_none() && found.is_empty() {
@@ -291,7 +299,7 @@ pub async fn active(
             if query.by.is_some() && of.instances[window] == 0 {
                 continue;
             }
-            windows.push(Active {
+            windows.push(ActiveCount {
                 window: name,
                 since: Database::window_start(now, hours),
                 value: query.by.map(|_| of.value.clone()),
@@ -302,4 +310,3 @@ pub async fn active(
     }
     Ok(Json(windows))
 }
-

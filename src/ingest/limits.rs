@@ -146,3 +146,69 @@ impl StateStore for Remembered {
         Ok(outcome)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_bounded() {
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(1, 1, &clock);
+        let client = |number: u32| IpAddr::from(number.to_be_bytes());
+        assert!(limits.check_client(client(0)).is_ok());
+        assert!(limits.check_client(client(0)).is_err());
+        let many = u32::try_from(REMEMBERED.get()).unwrap();
+        for number in 1..=many {
+            assert!(limits.check_client(client(number)).is_ok());
+        }
+        // The one not seen for longest was forgotten, and is let in again.
+        assert!(limits.check_client(client(0)).is_ok());
+        assert!(limits.check_client(client(many)).is_err());
+    }
+
+    #[test]
+    fn who_waits_as_long_as_told_is_let_in() {
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(6, 0, &clock);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        while limits.check_client(address).is_ok() {}
+        let Err(Limited::Client { retry_after }) = limits.check_client(address) else {
+            panic!("not limited");
+        };
+        assert_eq!(retry_after, Duration::from_secs(10));
+        clock.advance(Duration::from_millis(9_999));
+        assert!(limits.check_client(address).is_err());
+        clock.advance(Duration::from_millis(1));
+        assert!(limits.check_client(address).is_ok());
+    }
+
+    proptest! {
+        /// However reports are spread, no more are let in than the burst and what has been
+        /// earned since.
+        #[test]
+        fn no_more_than_the_limit(limit in 1..50u32, gaps in prop::collection::vec(0..5000u64, 1..200)) {
+            let clock = FakeRelativeClock::default();
+            let limits = Limits::with_clock(limit, 0, &clock);
+            let (mut let_in, mut passed) = (0u64, 0u64);
+            for gap in gaps {
+                clock.advance(Duration::from_millis(gap));
+                passed += gap;
+                let_in += u64::from(limits.check_client(IpAddr::from([192, 0, 2, 1])).is_ok());
+                prop_assert!(let_in <= u64::from(limit) + passed * u64::from(limit) / 60_000 + 1);
+            }
+        }
+
+        #[test]
+        fn zero_is_no_limit(reports in 1..500usize) {
+            let limits = Limits::new(0, 0);
+            for _ in 0..reports {
+                prop_assert!(limits.check_client(IpAddr::from([192, 0, 2, 1])).is_ok());
+                prop_assert!(limits.check_instance("a").is_ok());
+            }
+        }
+    }
+}

@@ -40,7 +40,7 @@ const TURNS: usize = 32;
 /// Reports whose instances may be uncounted for a while under load.
 const UNCOUNTED: usize = 8192;
 /// Time between two rounds of housekeeping.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
+const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
 /// Why a report was not stored. The sender may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -124,13 +124,13 @@ impl WriterTask {
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                received = queue.recv_many(&mut batch, BATCH) => match received {
-                    0 => break,
-                    _ => {
-                        gather(&mut queue, &mut batch).await;
-                        self.store(&mut batch, &queue).await;
+                received = queue.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        break;
                     }
-                },
+                    gather(&mut queue, &mut batch).await;
+                    self.store(&mut batch, &queue).await;
+                }
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
             }
         }

@@ -5,7 +5,9 @@ mod metrics;
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 pub use metrics::{Metrics, ScrapeFormat, Sizes};
 

@@ -94,8 +94,7 @@ impl Writer {
     ) -> std::result::Result<Moved, ImportError> {
         let options = SqliteConnectOptions::new().filename(file).read_only(true);
         let path = options.get_filename().to_owned();
-        let mut source =
-            options.connect().await.map_err(|error| open_error(&path, error))?;
+        let mut source = options.connect().await.map_err(|error| open_error(&path, error))?;
         if !is_reference(&mut source).await.map_err(|error| open_error(&path, error))? {
             return Err(ImportError::NotReference(file.to_owned()));
         }
@@ -242,6 +241,10 @@ impl Row {
 /// `YYYY-MM-DD HH:MM:SS` in UTC as SQLite's CURRENT_TIMESTAMP writes it, or RFC 3339.
 fn created_at(text: &str) -> Option<Timestamp> {
     text.parse::<Timestamp>().ok().or_else(|| {
-        text.parse::<DateTime>().ok()?.to_zoned_datetime(TimeZone::UTC).ok().map(|at| at.timestamp())
+        text.parse::<DateTime>()
+            .ok()?
+            .to_zoned_datetime(TimeZone::UTC)
+            .ok()
+            .map(|at| at.timestamp())
     })
 }

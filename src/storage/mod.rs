@@ -121,7 +121,11 @@ impl Database {
             std::fs::create_dir_all(folder)
                 .map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
         }
-        let readers = options.clone().read_only(true).pragma("temp_store", "memory").pragma("cache_size", READER_CACHE);
+        let readers = options
+            .clone()
+            .read_only(true)
+            .pragma("temp_store", "memory")
+            .pragma("cache_size", READER_CACHE);
         let writer = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -203,7 +207,9 @@ fn file_options(url: &str) -> std::result::Result<SqliteConnectOptions, OpenErro
         .disable_statement_logging();
     let names_a_file = url.strip_prefix("sqlite:").is_some_and(|rest| {
         let file = rest.strip_prefix("//").unwrap_or(rest);
-        !file.is_empty() && !file.starts_with('?') && !file.contains(":memory:")
+        !file.is_empty()
+            && !file.starts_with('?')
+            && !file.contains(":memory:")
             && !file.contains("mode=memory")
     });
     if names_a_file { Ok(options) } else { Err(refuse()) }
@@ -230,7 +236,7 @@ fn open_error(path: &Path, source: sqlx::Error) -> OpenError {
     const NOT_A_DATABASE: u32 = 26;
     let code = source
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(sqlx::error::DatabaseError::code)
         .and_then(|code| code.parse::<u32>().ok())
         .map(|extended| extended & 0xff);
     let path = path.to_owned();

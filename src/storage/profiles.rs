@@ -109,3 +109,50 @@ impl Profiles {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(version: &str, os: &str) -> Profile {
+        Profile {
+            image_version: version.to_owned(),
+            architecture: "aarch64".to_owned(),
+            os: os.to_owned(),
+            container_runtime: "unknown".to_owned(),
+            db_type: "postgres".to_owned(),
+            telemetry_version: "1.0".to_owned(),
+        }
+    }
+
+    fn knowing(profiles: impl Iterator<Item = Profile>) -> Profiles {
+        let mut known = Profiles::default();
+        profiles.zip(1..).for_each(|(profile, number)| known.remember(profile, number));
+        known
+    }
+
+    #[test]
+    fn past_its_limit_a_new_value_is_other_and_a_known_one_is_itself() {
+        let known = knowing((0..50).map(|number| profile("v1.0.0", &format!("os{number}"))));
+        assert_eq!(known.bounded(&profile("v1.0.0", "os50")).os, OTHER);
+        assert_eq!(known.bounded(&profile("v1.0.0", "os49")).os, "os49");
+        assert_eq!(known.bounded(&profile("v1.0.0", "os50")).image_version, "v1.0.0");
+    }
+
+    #[test]
+    fn nightly_versions_cannot_push_out_releases() {
+        let known = knowing((0..300).map(|night| profile(&format!("nightly-{night}"), "linux")));
+        assert_eq!(known.bounded(&profile("nightly-x", "linux")).image_version, OTHER);
+        assert_eq!(known.bounded(&profile("v11.0.0", "linux")).image_version, "v11.0.0");
+    }
+
+    #[test]
+    fn past_all_profiles_a_new_one_is_other_throughout() {
+        let all = (0..1000).flat_map(|version| {
+            (0..10).map(move |os| profile(&format!("v{version}.0"), &format!("os{os}")))
+        });
+        let known = knowing(all);
+        let bounded = known.bounded(&profile("v1.0", "new"));
+        assert!(Dimension::ALL.iter().all(|&of| bounded.get(of) == OTHER));
+    }
+}

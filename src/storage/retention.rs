@@ -50,9 +50,7 @@ impl Writer {
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await?;
-            sqlx::query!("PRAGMA incremental_vacuum(500)")
-                .fetch_all(&mut open.connection)
-                .await?;
+            sqlx::query!("PRAGMA incremental_vacuum(500)").fetch_all(&mut open.connection).await?;
             Ok(deleted)
         })
         .await

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use futures_util::TryStreamExt;
 use sqlx::SqliteConnection;
 
-/// Hours for which every hour's end is kept; before, each day's.
-const HOURLY_FOR: i64 = 90 * 24;
+/// Days for which every hour's end is kept; before, each day's.
+const HOURLY_DAYS: i64 = 90;
 /// Hours that the longest window reaches back.
 pub(super) const LONGEST_WINDOW: i64 = 30 * 24;
 
@@ -42,7 +42,7 @@ pub async fn close_hours(
             }
         }
     };
-    let hourly_from = now - HOURLY_FOR;
+    let hourly_from = hourly_from(now);
     sqlx::query_file!("src/storage/sql/close_hours.sql", first, now, hourly_from)
         .execute(&mut *transaction)
         .await?;
@@ -52,7 +52,7 @@ pub async fn close_hours(
          )
          INSERT INTO snapshot_totals
          SELECT hour, instances, returning_instances FROM ends, totals
-         WHERE hour % 24 = 0 OR hour >= ?3 OR hour = ?2",
+         WHERE hour % 24 = 0 OR hour >= ?3",
         first,
         now,
         hourly_from
@@ -67,6 +67,11 @@ pub async fn close_hours(
         thin_out(transaction, hourly_from).await?;
     }
     Ok(Some(now))
+}
+
+/// From which hour on every hour's end is kept. Changes once a day.
+const fn hourly_from(now: i64) -> i64 {
+    (now / 24 - HOURLY_DAYS) * 24
 }
 
 /// Keeps only the ends of days of what is older than the hourly quarter.
@@ -86,11 +91,10 @@ pub async fn rebuild(transaction: &mut SqliteConnection, now: i64) -> sqlx::Resu
     sqlx::query!("DELETE FROM snapshot_totals").execute(&mut *transaction).await?;
 
     // One row an hour at whose end something changes.
-    let changes: Vec<Change> =
-        sqlx::query_file_as!(Change, "src/storage/sql/instance_changes.sql")
-            .fetch(&mut *transaction)
-            .try_collect()
-            .await?;
+    let changes: Vec<Change> = sqlx::query_file_as!(Change, "src/storage/sql/instance_changes.sql")
+        .fetch(&mut *transaction)
+        .try_collect()
+        .await?;
     let Some(first) = changes.first().map(|change| change.hour) else {
         return Ok(());
     };
@@ -106,7 +110,7 @@ pub async fn rebuild(transaction: &mut SqliteConnection, now: i64) -> sqlx::Resu
             instances += change.instances;
             returning += change.returning_instances;
         }
-        if hour % 24 == 0 || hour >= now - HOURLY_FOR || hour == now {
+        if hour % 24 == 0 || hour >= hourly_from(now) {
             active.retain(|_, counts| counts.iter().any(|&count| count > 0));
             insert(transaction, hour, &active, instances, returning).await?;
         }
@@ -164,4 +168,110 @@ async fn insert(
         .execute(&mut *transaction)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use proptest::{collection::vec, prelude::*};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        domain::ReportBody,
+        storage::{Database, time},
+    };
+
+    type Rows = (Vec<(i64, i64, [i64; 6])>, Vec<(i64, i64, i64)>);
+
+    async fn rows(connection: &mut SqliteConnection) -> Rows {
+        let snapshots = sqlx::query!("SELECT * FROM snapshots ORDER BY hour, profile")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        let totals = sqlx::query!("SELECT * FROM snapshot_totals ORDER BY hour")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        (
+            snapshots
+                .into_iter()
+                .map(|row| {
+                    let counts = [
+                        row.active_24h,
+                        row.active_7d,
+                        row.active_30d,
+                        row.returning_24h,
+                        row.returning_7d,
+                        row.returning_30d,
+                    ];
+                    (row.hour, row.profile, counts)
+                })
+                .collect(),
+            totals
+                .into_iter()
+                .map(|row| (row.hour, row.instances, row.returning_instances))
+                .collect(),
+        )
+    }
+
+    /// Reports `(hours since the one before, instance, version)` while hours are closed as
+    /// they pass, and then the same made anew from the events.
+    async fn live_and_rebuilt(reports: Vec<(i64, u8, u8)>) -> (Rows, Rows) {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let mut writer = database.writer();
+        let mut now: Timestamp = "2026-01-31T22:10:00Z".parse().unwrap();
+        for (gap, instance, version) in reports {
+            now += SignedDuration::from_hours(gap);
+            let body = ReportBody {
+                instance_id: Some(format!("i{instance}")),
+                image_version: Some(format!("v{version}.0")),
+                ..ReportBody::default()
+            };
+            writer.write(now, &[body.into_report().unwrap()]).await.unwrap();
+        }
+        now += SignedDuration::from_hours(1);
+        writer.close_hours(now).await.unwrap();
+        let result = writer
+            .run(async |open| {
+                let live = rows(&mut open.connection).await;
+                rebuild(&mut open.connection, time::hour(now)).await?;
+                Ok((live, rows(&mut open.connection).await))
+            })
+            .await;
+        result.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_snapshot_tells() {
+        // Two instances in one hour; one of them again two hours later, on the next day.
+        let (live, _) = live_and_rebuilt(vec![(0, 1, 1), (0, 2, 1), (2, 1, 2)]).await;
+        let (snapshots, totals) = live;
+        let first = time::hour("2026-01-31T23:00:00Z".parse().unwrap());
+        assert_eq!(totals, [(first, 2, 0), (first + 1, 2, 0), (first + 2, 2, 1)]);
+        assert_eq!(
+            snapshots,
+            [
+                (first, 1, [2, 2, 2, 0, 0, 0]),
+                (first + 1, 1, [2, 2, 2, 0, 0, 0]),
+                (first + 2, 1, [1, 1, 1, 0, 0, 0]),
+                (first + 2, 2, [1, 1, 1, 1, 1, 1]),
+            ]
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn made_anew_from_the_events_they_are_the_same(
+            reports in vec((prop_oneof![4 => 0..4i64, 4 => 0..60i64, 1 => 0..1200i64], 0..5u8, 0..3u8), 1..12)
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let (live, rebuilt) = runtime.block_on(live_and_rebuilt(reports));
+            prop_assert_eq!(live, rebuilt);
+        }
+    }
 }

@@ -29,9 +29,8 @@ impl Database {
     /// What the database says.
     pub async fn verify(&self, now: Timestamp) -> Result<Verdict> {
         let mut snapshot = self.readers.begin().await?;
-        let events = sqlx::query_scalar!("SELECT count(*) FROM events")
-            .fetch_one(&mut *snapshot)
-            .await?;
+        let events =
+            sqlx::query_scalar!("SELECT count(*) FROM events").fetch_one(&mut *snapshot).await?;
         let pruned = sqlx::query_scalar!(
             r#"SELECT coalesce(max(position), 0) AS "id!: i64" FROM progress WHERE job = 'pruned'"#
         )
@@ -45,9 +44,10 @@ impl Database {
             .fetch_one(&mut *snapshot)
             .await?;
         let some_pruned = i64::from(pruned > 0);
-        let instances = sqlx::query_file_scalar!("src/storage/sql/verify_instances.sql", some_pruned)
-            .fetch_one(&mut *snapshot)
-            .await?;
+        let instances =
+            sqlx::query_file_scalar!("src/storage/sql/verify_instances.sql", some_pruned)
+                .fetch_one(&mut *snapshot)
+                .await?;
         let since = time::hour(now) - LONGEST_WINDOW;
         let activity = sqlx::query_file_scalar!("src/storage/sql/verify_activity.sql", since)
             .fetch_one(&mut *snapshot)

@@ -102,7 +102,8 @@ impl Writer {
         if self.open.is_none() {
             let mut connection = self.options.connect().await?;
             let profiles = Profiles::load(&mut connection).await?;
-            self.open = Some(Open { connection, profiles, closed_hour: None, uncounted: usize::MAX });
+            self.open =
+                Some(Open { connection, profiles, closed_hour: None, uncounted: usize::MAX });
         }
         Ok(self.open.as_mut().expect("opened above"))
     }

@@ -73,7 +73,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
             None => break,
         }
     }
-    let acknowledged = acknowledged.lock().unwrap();
+    let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() >= KILLS * 40);
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());

@@ -33,10 +33,8 @@ async fn every_refusal_of_a_report_is_a_problem_document() {
 #[tokio::test]
 async fn limits_are_inclusive() {
     let app = App::start().await;
-    let longest = report(
-        &"x".repeat(128),
-        json!({"db_type": "ü".repeat(64), "startup_time_ms": 86_400_000}),
-    );
+    let longest =
+        report(&"x".repeat(128), json!({"db_type": "ü".repeat(64), "startup_time_ms": 86_400_000}));
     app.report(&longest).await;
     assert_eq!(app.json("/deployments").await[0]["startup_time_ms"], 86_400_000);
 }
@@ -69,7 +67,9 @@ async fn a_body_that_does_not_say_that_it_is_json_is_refused() {
         assert_eq!(answer.status(), 415, "{content_type:?}");
         assert_snapshot!("refused_not_json", show(answer).await);
     }
-    for content_type in ["application/json; charset=utf-8", "Application/JSON", "application/x+json"] {
+    for content_type in
+        ["application/json; charset=utf-8", "Application/JSON", "application/x+json"]
+    {
         let request = app.request(Method::POST, "/collect").body(body.clone());
         let answer = request.header(header::CONTENT_TYPE, content_type).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{content_type}");

@@ -21,7 +21,10 @@ async fn a_client_that_floods_is_told_when_to_come_back() {
     let answer = app.post(stock("d").to_string()).await;
     let wait: u64 = answer.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
     assert!((1..=20).contains(&wait), "{wait}");
-    assert_snapshot!("limited_client", show(answer).await.replace(&format!("after: {wait}"), "after: [1 to 20]"));
+    assert_snapshot!(
+        "limited_client",
+        show(answer).await.replace(&format!("after: {wait}"), "after: [1 to 20]")
+    );
     // Reading is not limited, and nothing was stored.
     assert_eq!(app.json("/metrics").await["total_deployments"], 3);
 }
@@ -78,13 +81,11 @@ async fn a_token_closes_reading_and_nothing_else() {
         assert_eq!(app.get(path).await.status(), 200, "{path}");
     }
     assert_snapshot!("no_token", show(app.get("/metrics").await).await);
-    let paths =
-        ["/metrics", "/deployments", "/stats/version", "/stats/active", "/openapi.json"];
+    let paths = ["/metrics", "/deployments", "/stats/version", "/stats/active", "/openapi.json"];
     for path in paths {
         for authorization in ["", "Bearer", "Bearer wrong", "Bearer secrets", "Basic secret"] {
             let request = app.request(Method::GET, path);
-            let answer =
-                request.header(header::AUTHORIZATION, authorization).send().await.unwrap();
+            let answer = request.header(header::AUTHORIZATION, authorization).send().await.unwrap();
             assert_eq!(answer.status(), 401, "{path} {authorization}");
         }
         let answer = app.request(Method::GET, path).bearer_auth("secret").send().await.unwrap();

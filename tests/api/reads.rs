@@ -20,8 +20,7 @@ async fn fleet(app: &App) {
     app.report(&report("new", json!({"os": "FreeBSD", "db_type": "mysql"}))).await;
     // Day 3: the keeper lives.
     app.pass(24);
-    app.report(&report("keeper", json!({"image_version": "v11.1.0", "event": "heartbeat"})))
-        .await;
+    app.report(&report("keeper", json!({"image_version": "v11.1.0", "event": "heartbeat"}))).await;
 }
 
 #[tokio::test]
@@ -83,7 +82,12 @@ async fn an_instance_leaves_a_window_when_it_has_passed() {
     app.report(&stock("a")).await;
     let active = async |app: &App| {
         let windows = app.json("/stats/active").await;
-        windows.as_array().unwrap().iter().map(|of| of["active_instances"].clone()).collect::<Value>()
+        windows
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|of| of["active_instances"].clone())
+            .collect::<Value>()
     };
     assert_eq!(active(&app).await, json!([1, 1, 1]));
     app.pass(24);
@@ -119,7 +123,11 @@ async fn pages_lead_through_all_reports() {
                 target[1..].to_owned()
             });
             let page: Vec<Value> = answer.json().await.unwrap();
-            pages.push(page.iter().map(|of| of["instance_id"].as_str().unwrap().to_owned()).collect::<String>());
+            pages.push(
+                page.iter()
+                    .map(|of| of["instance_id"].as_str().unwrap().to_owned())
+                    .collect::<String>(),
+            );
         }
         pages
     };

@@ -125,8 +125,7 @@ async fn a_file_that_is_no_reference_database_is_not_imported() {
     let url = format!("sqlite://{}/telemetry.db", folder.path().display());
     let missing = folder.path().join("missing.db");
     for file in [&text, &other, &missing] {
-        let output =
-            binary().args(["import", "--database-url", &url]).arg(file).output().unwrap();
+        let output = binary().args(["import", "--database-url", &url]).arg(file).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{file:?}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(said.lines().count(), 1, "{said}");
@@ -166,18 +165,18 @@ async fn an_interrupted_take_over_goes_on() {
         let log = std::io::BufReader::new(server.stderr.take().unwrap());
         // Killed after some progress was told; left alone once it serves.
         let mut progress = 0;
-        let mut served = false;
+        let mut serving = false;
         for line in std::io::BufRead::lines(log) {
             let line = line.unwrap();
             progress += usize::from(line.contains("taking over"));
-            served = line.contains("serving");
-            if served || progress == 3 {
+            serving = line.contains("serving");
+            if serving || progress == 3 {
                 break;
             }
         }
         server.kill().unwrap();
         server.wait().unwrap();
-        if served {
+        if serving {
             break;
         }
         interrupted += 1;

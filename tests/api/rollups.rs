@@ -110,7 +110,7 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let times: Vec<i64> = starts.iter().filter_map(|(_, of)| of.startup_ms).collect();
     times.iter().for_each(|&time| histogram[bucket(time)] += 1);
     prop_assert_eq!(totals.startup.buckets, histogram);
-    prop_assert_eq!(totals.startup.sum_ms, times.iter().sum::<i64>() as u64);
+    prop_assert_eq!(totals.startup.sum_ms, times.iter().sum::<i64>().unsigned_abs());
 
     for dimension in Dimension::ALL {
         let mut counted: BTreeMap<&str, u64> = BTreeMap::new();

@@ -12,13 +12,19 @@ async fn scrape(app: &App, accept: &str) -> (String, String) {
     (content_type, answer.text().await.unwrap())
 }
 
-/// Without what differs from run to run: times, sizes and how reports fell into batches.
+/// Without what differs from run to run: times, sizes, how reports fell into batches, and the
+/// order of one metric's series.
 fn steady(text: &str) -> String {
     let varies = ["telemetry_commit_seconds", "telemetry_database", "telemetry_batch_reports"];
-    text.lines()
-        .filter(|line| !varies.iter().any(|name| line.starts_with(name)))
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let mut lines: Vec<&str> =
+        text.lines().filter(|line| !varies.iter().any(|name| line.starts_with(name))).collect();
+    let name = |line: &str| line.split('{').next().unwrap_or_default().to_owned();
+    for series in lines.chunk_by_mut(|a, b| name(a) == name(b)) {
+        if series[0].starts_with("telemetry_") {
+            series.sort_unstable();
+        }
+    }
+    lines.join("\n")
 }
 
 #[tokio::test]

@@ -20,6 +20,6 @@ SELECT
 FROM ends
 INNER JOIN activity
     ON activity.hour >= ends.hour - 720 AND activity.hour < ends.hour
-WHERE ends.hour % 24 = 0 OR ends.hour >= ?3 OR ends.hour = ?2
+WHERE ends.hour % 24 = 0 OR ends.hour >= ?3
 GROUP BY ends.hour, activity.profile
 HAVING sum(instances) > 0

@@ -13,6 +13,7 @@ pub fn binary() -> Command {
 }
 
 /// The real binary as a server on a free port of 127.0.0.1. Killed when dropped.
+#[derive(Debug)]
 pub struct Server {
     process: Child,
     pub address: SocketAddr,
@@ -23,7 +24,9 @@ pub struct Server {
 impl Server {
     /// Starts it on a database file, without rate limits.
     pub fn start(database: &Path) -> Self {
-        Self::start_command(binary().env("DATABASE_URL", format!("sqlite://{}", database.display())))
+        Self::start_command(
+            binary().env("DATABASE_URL", format!("sqlite://{}", database.display())),
+        )
     }
 
     /// Starts it by a command that ends up as the server.
@@ -35,15 +38,16 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut first_line = String::new();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let address = ([0, 0, 0, 0], 0).into();
+        let mut server = Self { process, address, first_line: String::new(), log };
         loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "ended early: {first_line}");
-            first_line.clone_from(&line);
+            assert!(server.log.read_line(&mut line).unwrap() > 0, "ended early: {server:?}");
+            server.first_line.clone_from(&line);
             if let Some((_, rest)) = line.split_once("serving address=") {
-                let address = rest.split(' ').next().unwrap().parse().unwrap();
-                return Self { process, address, first_line, log };
+                server.address = rest.split(' ').next().unwrap().parse().unwrap();
+                return server;
             }
         }
     }

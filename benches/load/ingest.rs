@@ -1,0 +1,95 @@
+//! Durable reports a second, as a share of what the reference reaches.
+
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{median, server::Server};
+
+const CONNECTIONS: [u32; 3] = [16, 64, 256];
+const ROUNDS: usize = 5;
+const SECONDS: u32 = 4;
+
+/// What one run of wrk tells.
+struct Load {
+    reports: u64,
+    per_second: f64,
+    refused: u64,
+    p99_ms: f64,
+}
+
+pub fn run() {
+    println!("Durable ingest, every report with an id of its own, median of {ROUNDS} rounds");
+    println!(
+        "connections  parse only/s  durable/s  share  p99 ms  lost  refused  memory MB idle/load"
+    );
+    for connections in CONNECTIONS {
+        let (mut reference, mut durable, mut share) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut p99, mut idle, mut loaded) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut lost, mut refused) = (0, 0);
+        for _ in 0..ROUNDS {
+            let server = Server::parse_only();
+            let parsed = load(&server, connections);
+            drop(server);
+
+            let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let server = Server::telemetry(&folder.path().join("telemetry.db"));
+            idle.push(server.memory("VmRSS"));
+            let stored = load(&server, connections);
+            loaded.push(server.memory("VmHWM"));
+            lost += stored.reports.saturating_sub(deployments(&server));
+            refused += stored.refused;
+
+            share.push(stored.per_second / parsed.per_second);
+            reference.push(parsed.per_second);
+            durable.push(stored.per_second);
+            p99.push(stored.p99_ms);
+        }
+        println!(
+            "{connections:11}  {:12.0}  {:9.0}  {:5.2}  {:6.1}  {lost:4}  {refused:7}  {:.1} / {:.1}",
+            median(reference),
+            median(durable),
+            median(share),
+            median(p99),
+            median(idle),
+            median(loaded),
+        );
+    }
+}
+
+fn load(server: &Server, connections: u32) -> Load {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/report.lua");
+    let output = Command::new("wrk")
+        .args(["-t2", "--latency", "-s", script])
+        .args([format!("-c{connections}"), format!("-d{SECONDS}s")])
+        .arg(format!("http://{}/collect", server.address))
+        .output()
+        .expect("wrk is needed: apt install wrk");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let word = |line: &str, nth: usize| line.split_whitespace().nth(nth).unwrap().to_owned();
+    let find = |what: &str| text.lines().find(|line| line.contains(what));
+    let p99 = word(find("99%").unwrap(), 1);
+    let (number, unit) = p99.split_at(p99.find(|c: char| c.is_alphabetic()).unwrap());
+    let unit_ms = match unit {
+        "us" => 0.001,
+        "ms" => 1.0,
+        _ => 1000.0,
+    };
+    Load {
+        reports: word(find("requests in").unwrap(), 0).parse().unwrap(),
+        per_second: word(find("Requests/sec").unwrap(), 1).parse().unwrap(),
+        refused: find("Non-2xx")
+            .map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap()),
+        p99_ms: number.parse::<f64>().unwrap() * unit_ms,
+    }
+}
+
+/// Reports that the server has stored.
+fn deployments(server: &Server) -> u64 {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let url = format!("http://{}/metrics", server.address);
+    let metrics: Value =
+        runtime.block_on(async { reqwest::get(url).await.unwrap().json().await.unwrap() });
+    metrics["total_deployments"].as_u64().unwrap()
+}

@@ -1,0 +1,42 @@
+//! Measures the real binary under load, beside a reference measured in the same run.
+//!
+//! ```sh
+//! cargo bench --bench load               # everything: about 20 minutes
+//! cargo bench --bench load -- ingest     # throughput and memory
+//! cargo bench --bench load -- reads 10000 1000000
+//! ```
+//!
+//! Needs `wrk` (Debian: `apt install wrk`).
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
+#![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
+
+mod ingest;
+mod parse_only;
+mod reads;
+mod server;
+
+use std::env;
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => {
+            ingest::run();
+            reads::run(&[10_000, 1_000_000, 10_000_000]);
+        }
+        ["ingest"] => ingest::run(),
+        ["reads", sizes @ ..] => {
+            reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
+        }
+        // This program as the reference server.
+        ["parse-only"] => parse_only::serve(),
+        other => panic!("unknown words {other:?}; see the head of benches/load/main.rs"),
+    }
+}
+
+/// The middle one of some figures.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
