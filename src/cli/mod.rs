@@ -9,6 +9,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     app,
@@ -48,7 +49,7 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
@@ -56,6 +57,14 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
+}
+
+/// Half of the processors for requests: the other half works for SQLite, which has threads of
+/// its own. Each thread that is not there leaves its memory to the others.
+fn runtime() -> std::io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = (processors / 2).clamp(1, 4);
+    Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
 async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -20,7 +20,7 @@ use lru::LruCache;
 
 /// Clients, and instances, that are remembered. The one not seen for longest is forgotten
 /// first, and starts anew with its full allowance.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 
 /// Who has reported too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,7 +29,7 @@ use crate::{
 /// Reports that may wait for the writer; one more is refused. About a megabyte.
 pub const QUEUE: usize = 2048;
 /// Reports in one transaction at most.
-const BATCH: usize = 1024;
+const BATCH: usize = 512;
 /// A small batch lets reports that are on their way catch up, as long as other tasks bring
 /// them: a transaction costs a sync of the disk, however few reports it has. A batch of this
 /// size or more pays for its sync, and waiting would only idle the disk.
@@ -38,7 +38,7 @@ const WORTH_A_SYNC: usize = 16;
 /// wait is given up. Some microseconds on an idle server.
 const TURNS: usize = 32;
 /// Reports whose instances may be uncounted for a while under load.
-const UNCOUNTED: usize = 8192;
+const UNCOUNTED: usize = 1024;
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 

@@ -45,7 +45,7 @@ const READERS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite's page caches, in its unit: minus kibibytes. What they do not hold is still in the
 /// operating system's.
-const WRITER_CACHE: &str = "-4000";
+const WRITER_CACHE: &str = "-2000";
 const READER_CACHE: &str = "-1000";
 
 /// What the database said instead of an answer. For the log: it may name files and SQL.
