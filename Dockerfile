@@ -14,6 +14,8 @@ ARG BINARY=built
 # not Alpine, so that the compiler's own target is never the one that is built for, and build
 # scripts and macros are linked by the system's linker.
 FROM --platform=$BUILDPLATFORM rust:${RUST_VERSION}-slim-trixie AS toolchain
+# No version: Debian keeps only the newest of a release.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/*
@@ -40,7 +42,8 @@ COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
  && touch src/lib.rs \
- && echo 'fn main() {}' | tee src/main.rs > benches/load.rs
+ && echo 'fn main() {}' > src/main.rs \
+ && cp src/main.rs benches/load.rs
 RUN cargo zigbuild --locked --release --target "$(cat /opt/target)"
 
 
