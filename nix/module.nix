@@ -1,0 +1,192 @@
+# The NixOS module. `self` is the flake: the module runs the package that belongs to it.
+self:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.mattermost-telemetry;
+  stateFolder = "/var/lib/mattermost-telemetry";
+  # The credential's name, and so the file's name in the unit's credential folder.
+  token = "read-token";
+  list = lib.concatStringsSep ",";
+in
+{
+  options.services.mattermost-telemetry = {
+    enable = lib.mkEnableOption "the telemetry server for Mattermost containers";
+
+    package = lib.mkOption {
+      type = lib.types.package;
+      default = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
+      defaultText = lib.literalMD "`packages.default` of the flake";
+      description = "The package that is run.";
+    };
+
+    address = lib.mkOption {
+      type = lib.types.str;
+      default = "127.0.0.1";
+      example = "[::]";
+      description = "Address to listen on; an IPv6 address in brackets.";
+    };
+
+    port = lib.mkOption {
+      type = lib.types.port;
+      default = 8080;
+      description = "Port to listen on.";
+    };
+
+    openFirewall = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Whether to open {option}`port` in the firewall.";
+    };
+
+    databaseUrl = lib.mkOption {
+      type = lib.types.str;
+      default = "sqlite://${stateFolder}/telemetry.db";
+      description = ''
+        The database. The unit may write to `${stateFolder}` only; for another folder, add it
+        to `systemd.services.mattermost-telemetry.serviceConfig.ReadWritePaths`.
+      '';
+    };
+
+    readTokenFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      # A path literal would copy the secret into the world-readable store.
+      apply = path: if path == null then null else toString path;
+      example = "/run/keys/telemetry-token";
+      description = ''
+        File that holds the bearer token for everything but `POST /collect`, `/health` and
+        `/ready`. systemd reads it as root and hands it to the unit as a credential.
+      '';
+    };
+
+    trustedProxies = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "127.0.0.1/32" ];
+      description = "Networks whose `X-Forwarded-For` is believed.";
+    };
+
+    rateLimitPerMinute = lib.mkOption {
+      type = lib.types.ints.unsigned;
+      default = 120;
+      description = "Reports a minute from one client address; 0 is no limit.";
+    };
+
+    instanceRateLimitPerHour = lib.mkOption {
+      type = lib.types.ints.unsigned;
+      default = 60;
+      description = "Reports an hour from one `instance_id`; 0 is no limit.";
+    };
+
+    retentionDays = lib.mkOption {
+      type = lib.types.ints.u16;
+      default = 0;
+      description = "Age in days at which single reports are pruned, counts stay; 0 keeps them.";
+    };
+
+    corsAllowedOrigins = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "https://example.com" ];
+      description = "Origins that may read from a browser.";
+    };
+
+    logFormat = lib.mkOption {
+      type = lib.types.enum [
+        "text"
+        "json"
+      ];
+      default = "text";
+      description = "Form of the log lines.";
+    };
+
+    logFilter = lib.mkOption {
+      type = lib.types.str;
+      default = "info";
+      example = "info,mattermost_telemetry=debug";
+      description = "What is logged: a tracing filter.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall [ cfg.port ];
+
+    systemd.services.mattermost-telemetry = {
+      description = "Telemetry server for Mattermost containers";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "network-online.target" ];
+      after = [ "network-online.target" ];
+
+      environment = {
+        SERVER_ADDRESS = "${cfg.address}:${toString cfg.port}";
+        DATABASE_URL = cfg.databaseUrl;
+        TRUSTED_PROXIES = list cfg.trustedProxies;
+        RATE_LIMIT_PER_MINUTE = toString cfg.rateLimitPerMinute;
+        INSTANCE_RATE_LIMIT_PER_HOUR = toString cfg.instanceRateLimitPerHour;
+        RETENTION_DAYS = toString cfg.retentionDays;
+        CORS_ALLOWED_ORIGINS = list cfg.corsAllowedOrigins;
+        LOG_FORMAT = cfg.logFormat;
+        RUST_LOG = cfg.logFilter;
+        # %d is the unit's credential folder.
+        READ_TOKEN_FILE = lib.mkIf (cfg.readTokenFile != null) "%d/${token}";
+        SQLITE_TMPDIR = stateFolder;
+      };
+
+      serviceConfig = {
+        ExecStart = "${lib.getExe cfg.package} serve";
+        LoadCredential = lib.mkIf (cfg.readTokenFile != null) [ "${token}:${cfg.readTokenFile}" ];
+        Restart = "on-failure";
+        RestartSec = 2;
+        # Longer than emptying a full write queue takes, so that a stop never cuts it short.
+        TimeoutStopSec = 30;
+
+        DynamicUser = true;
+        StateDirectory = "mattermost-telemetry";
+        StateDirectoryMode = "0700";
+        UMask = "0077";
+
+        # It listens on a port and writes one folder; everything else is closed.
+        # A port below 1024 needs one capability, which is given only then.
+        AmbientCapabilities = lib.optional (cfg.port < 1024) "CAP_NET_BIND_SERVICE";
+        CapabilityBoundingSet = if cfg.port < 1024 then [ "CAP_NET_BIND_SERVICE" ] else [ "" ];
+        DevicePolicy = "closed";
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        NoNewPrivileges = true;
+        PrivateDevices = true;
+        PrivateTmp = true;
+        PrivateUsers = cfg.port >= 1024;
+        ProcSubset = "pid";
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProtectSystem = "strict";
+        RemoveIPC = true;
+        RestrictAddressFamilies = [
+          "AF_INET"
+          "AF_INET6"
+        ];
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallFilter = [
+          "@system-service"
+          "~@privileged @resources"
+        ];
+        # An error that the program reports, instead of its sudden end.
+        SystemCallErrorNumber = "EPERM";
+      };
+    };
+  };
+}
