@@ -43,6 +43,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 const READERS: u32 = 4;
 /// How long one connection waits while another process writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows that a reader hands over before it waits for them to be taken: a page of reports is
+/// then a few changes of thread instead of many.
+const ROWS_AT_A_TIME: usize = 1000;
 /// SQLite's page caches, in its unit: minus kibibytes. What they do not hold is still in the
 /// operating system's.
 const WRITER_CACHE: &str = "-2000";
@@ -148,7 +151,7 @@ impl Database {
             .max_connections(READERS)
             .acquire_timeout(BUSY_TIMEOUT)
             .test_before_acquire(false)
-            .connect_lazy_with(readers);
+            .connect_lazy_with(readers.row_buffer_size(ROWS_AT_A_TIME));
         Ok(Self { path, writer, readers })
     }
 

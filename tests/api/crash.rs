@@ -13,19 +13,34 @@ use tokio::sync::Notify;
 
 use crate::support::{Server, binary, stock};
 
-const KILLS: usize = 12;
 const SENDERS: usize = 24;
 
 /// Whatever was answered with 200 is there after SIGKILL, however often, and the counts agree.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+    nothing_is_lost(12, Server::kill).await;
+}
+
+/// SIGTERM ends open requests, empties the queue and exits with 0.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_the_server_is_stopped() {
+    let stop = |server: Server| {
+        let (status, log) = server.terminate();
+        assert_eq!(status.code(), Some(0), "{log}");
+    };
+    nothing_is_lost(3, stop).await;
+}
+
+/// Ends the server under load, `rounds` times, and compares what it has with what it
+/// acknowledged.
+async fn nothing_is_lost(rounds: usize, end: impl Fn(Server)) {
     let folder = TempDir::new().unwrap();
     let database = folder.path().join("telemetry.db");
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
 
-    for round in 0..KILLS {
+    for round in 0..rounds {
         let server = Server::start(&database);
-        // Killed at a different point each round, in the middle of many open requests.
+        // Ended at a different point each round, in the middle of many open requests.
         let enough = 40 + 37 * round;
         let (count, reached) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let senders: Vec<_> = (0..SENDERS)
@@ -52,7 +67,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
             })
             .collect();
         reached.notified().await;
-        server.kill();
+        end(server);
         for sender in senders {
             sender.await.unwrap();
         }
@@ -74,7 +89,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         }
     }
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(acknowledged.len() >= KILLS * 40);
+    assert!(acknowledged.len() >= rounds * 40);
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
 
