@@ -73,7 +73,7 @@ pub async fn run(
         Ingest::start(database.writer(), clock.clone(), config.retention, Arc::clone(&metrics));
     let state = AppState::new(Shared {
         database: database.clone(),
-        ingest,
+        ingest: ingest.clone(),
         limits: Limits::new(config.rate_limit_per_minute, config.instance_rate_limit_per_hour),
         metrics,
         clock,
@@ -86,7 +86,15 @@ pub async fn run(
         let (state, router) = (state.clone(), router.clone());
         async move { http::answer(&state, router, request).await }
     };
+    // Without its writer the server is of no use; whoever runs it will start it again.
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = ingest.ended() => tracing::error!("the writer ended"),
+        }
+    };
     http::serve(listener, answer, stop).await;
+    drop(ingest);
 
     // The handlers are gone and with them the last way into the queue, so the writer ends.
     tracing::info!("stopping");

@@ -102,6 +102,11 @@ impl Ingest {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
+    /// Done when the writer has ended, which it does on its own only by a fault.
+    pub async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Whether the writer runs and its last transaction succeeded.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -207,5 +212,60 @@ async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
             batch.push(waiting);
             turns = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{domain::ReportBody, storage::Database};
+
+    fn report(id: usize) -> Report {
+        let body = ReportBody { instance_id: Some(id.to_string()), ..ReportBody::default() };
+        body.into_report().unwrap()
+    }
+
+    /// While another process holds the database, reports wait up to the bound, the next one is
+    /// refused at once, and those that wait are stored when it lets go.
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once_and_loses_nothing() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let (ingest, writer) = Ingest::start(database.writer(), Clock::system(), None, metrics);
+        ingest.store(report(0)).await.unwrap();
+
+        let options = SqliteConnectOptions::new().filename(database.path());
+        let mut other = options.connect().await.unwrap();
+        let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        // One by one until the writer has taken a batch and the queue is full behind it.
+        let mut waiting = Vec::new();
+        let refused = loop {
+            let ingest = ingest.clone();
+            let id = waiting.len() + 1;
+            let mut store = Box::pin(async move { ingest.store(report(id)).await });
+            // A future that is ready when first polled was refused.
+            match futures_util::poll!(&mut store) {
+                std::task::Poll::Ready(result) => break result,
+                std::task::Poll::Pending => waiting.push(store),
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(refused, Err(Refused::QueueFull));
+        assert!((QUEUE..=QUEUE + BATCH).contains(&waiting.len()), "{}", waiting.len());
+        lock.rollback().await.unwrap();
+        let stored = join_all(&mut waiting).await;
+        assert!(stored.iter().all(Result::is_ok));
+        let totals = database.totals().await.unwrap();
+        assert_eq!(totals.starts, 1 + stored.len() as u64);
+        assert_eq!(totals.instances, totals.starts);
+
+        drop((ingest, waiting));
+        writer.await.unwrap().unwrap();
     }
 }
