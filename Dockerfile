@@ -40,10 +40,10 @@ WORKDIR /build
 FROM toolchain AS dependencies
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src benches \
+RUN mkdir -p src benches/load \
  && touch src/lib.rs \
  && echo 'fn main() {}' > src/main.rs \
- && cp src/main.rs benches/load.rs
+ && cp src/main.rs benches/load/main.rs
 RUN cargo zigbuild --locked --release --target "$(cat /opt/target)"
 
 

@@ -45,7 +45,9 @@ pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
     let mut writer = database.writer();
     let taken_over = writer
         .take_over(clock.now(), |moved| {
-            tracing::info!(reports = moved.reports, "taking over the reference database");
+            if moved.reports % 100_000 == 0 {
+                tracing::info!(reports = moved.reports, "taking over the reference database");
+            }
         })
         .await
         .context("cannot take over the reference database; the next start goes on with it")?;

@@ -21,7 +21,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut writer = database.writer();
     let Moved { reports, altered } = writer
         .import_reference(&arguments.file, Clock::system().now(), |moved| {
-            eprintln!("imported {} reports", moved.reports);
+            if moved.reports % 100_000 == 0 {
+                eprintln!("imported {} reports", moved.reports);
+            }
         })
         .await?;
     writer.close().await?;

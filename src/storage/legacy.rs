@@ -49,6 +49,7 @@ impl Writer {
         if !found {
             return Ok(None);
         }
+        self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
         let job = "take-over";
         let mut moved = Moved::default();
         loop {
@@ -67,8 +68,10 @@ impl Writer {
             progress(moved);
         }
         self.run(async |open| {
+            // All at once and in the order of their ids, which fills page after page.
+            open.count_instances().await?;
             let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-            settle(&mut transaction, now).await?;
+            snapshots::rebuild(&mut transaction, time::hour(now)).await?;
             sqlx::query("DROP TABLE deployments").execute(&mut *transaction).await?;
             sqlx::query!("DELETE FROM progress WHERE job = ?", job)
                 .execute(&mut *transaction)
@@ -103,13 +106,16 @@ impl Writer {
             || "import".to_owned(),
             |row| format!("import {} {:?} {:?}", row.id, row.created_at, row.instance_id),
         );
+        self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
         let mut moved = Moved::default();
         loop {
             let chunk = self
                 .run(async |open| {
                     let after = position(&mut open.connection, &job).await?;
                     let rows = read(&mut source, after).await?;
-                    store(open, &job, &rows, now).await
+                    let chunk = store(open, &job, &rows, now).await?;
+                    open.count_instances().await?;
+                    Ok(chunk)
                 })
                 .await?;
             if chunk.reports == 0 {
@@ -205,8 +211,13 @@ async fn store(
     }
     let arrivals = arrivals.iter().map(|(time, report)| (*time, report));
     open.store(arrivals, Some((job, last))).await?;
-    open.count_instances().await?;
     Ok(moved)
+}
+
+/// Lets this connection sort in temporary files: it is about to sort everything there is.
+async fn sort_on_disk(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("PRAGMA temp_store = file").execute(connection).await?;
+    Ok(())
 }
 
 /// Makes right what depends on the order of events, which an import does not keep.

@@ -1,6 +1,7 @@
 //! Recounts everything that is counted and compares.
 
 use jiff::Timestamp;
+use sqlx::Connection as _;
 
 use super::{Database, Result, snapshots::LONGEST_WINDOW, time};
 
@@ -28,7 +29,10 @@ impl Database {
     /// # Errors
     /// What the database says.
     pub async fn verify(&self, now: Timestamp) -> Result<Verdict> {
-        let mut snapshot = self.readers.begin().await?;
+        let mut connection = self.readers.acquire().await?;
+        // What is sorted here is everything: on disk, not in memory.
+        sqlx::query("PRAGMA temp_store = file").execute(&mut *connection).await?;
+        let mut snapshot = connection.begin().await?;
         let events =
             sqlx::query_scalar!("SELECT count(*) FROM events").fetch_one(&mut *snapshot).await?;
         let pruned = sqlx::query_scalar!(

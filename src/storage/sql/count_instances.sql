@@ -5,14 +5,14 @@ PRAGMA synchronous = NORMAL;
 
 BEGIN IMMEDIATE;
 
--- An event may be older than the latest of its instance (an import, a clock set back). It
--- then changes neither the latest profile nor the days; recount_days.sql mends the latter
--- after an import.
+-- An event may be older than one that is counted (an import, a clock set back). It then
+-- changes neither the latest profile nor the days; recount_days.sql mends the latter after an
+-- import.
 INSERT INTO instances (id, first_seen, last_seen, days_seen, reports, profile)
 SELECT instance, received_at / 1000, received_at / 1000, 1, 1, profile
 FROM events
 WHERE id > (SELECT position FROM progress WHERE job = 'instances')
-ORDER BY instance, id
+ORDER BY instance, received_at, id
 ON CONFLICT DO UPDATE SET
     profile = iif(excluded.last_seen >= last_seen, excluded.profile, profile),
     days_seen = days_seen + (excluded.last_seen / 86400 > last_seen / 86400),

@@ -17,7 +17,7 @@ WITH seen AS (
     FROM events
     WINDOW by_time AS (PARTITION BY instance ORDER BY received_at, id)
 ),
-marked AS (
+marked AS MATERIALIZED (
     SELECT
         *,
         came_back AND NOT coalesce(
