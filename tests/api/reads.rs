@@ -26,7 +26,6 @@ async fn fleet(app: &App) {
 #[tokio::test]
 async fn an_empty_server_answers_everywhere() {
     let app = App::start().await;
-    let mut shown = String::new();
     let paths = [
         "/metrics",
         "/deployments",
@@ -38,10 +37,7 @@ async fn an_empty_server_answers_everywhere() {
         "/stats/active",
         "/stats/active?by=os",
     ];
-    for path in paths {
-        shown += &format!("{path}\n{}\n", app.json(path).await);
-    }
-    assert_snapshot!("empty_server", shown);
+    assert_snapshot!("empty_server", app.rows(&paths).await);
 }
 
 #[tokio::test]
@@ -64,16 +60,7 @@ async fn the_counts_of_a_fleet() {
         "/stats/active",
         "/stats/active?by=image_version",
     ];
-    let mut shown = String::new();
-    for path in paths {
-        shown += &format!("{path}\n");
-        let answer = app.json(path).await;
-        match answer.as_array() {
-            Some(rows) => rows.iter().for_each(|row| shown += &format!("    {row}\n")),
-            None => shown += &format!("    {answer}\n"),
-        }
-    }
-    assert_snapshot!("counts_of_a_fleet", shown);
+    assert_snapshot!("counts_of_a_fleet", app.rows(&paths).await);
 }
 
 #[tokio::test]

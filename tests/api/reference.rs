@@ -50,8 +50,11 @@ async fn small_reference(file: &Path) {
     .await;
 }
 
-async fn shown(app: &App) -> String {
-    let mut shown = String::new();
+#[tokio::test]
+async fn a_reference_database_is_taken_over_in_place() {
+    let folder = TempDir::new().unwrap();
+    small_reference(&folder.path().join("telemetry.db")).await;
+    let app = App::start_in(folder, |_| ()).await;
     let paths = [
         "/metrics",
         "/deployments",
@@ -59,23 +62,7 @@ async fn shown(app: &App) -> String {
         "/stats/startup?by=architecture",
         "/stats/timeseries?by=architecture&since=2025-12-30T00:00:00Z",
     ];
-    for path in paths {
-        shown += &format!("{path}\n");
-        let answer = app.json(path).await;
-        match answer.as_array() {
-            Some(rows) => rows.iter().for_each(|row| shown += &format!("    {row}\n")),
-            None => shown += &format!("    {answer}\n"),
-        }
-    }
-    shown
-}
-
-#[tokio::test]
-async fn a_reference_database_is_taken_over_in_place() {
-    let folder = TempDir::new().unwrap();
-    small_reference(&folder.path().join("telemetry.db")).await;
-    let app = App::start_in(folder, |_| ()).await;
-    insta::assert_snapshot!("taken_over", shown(&app).await);
+    insta::assert_snapshot!("taken_over", app.rows(&paths).await);
     assert!(app.database.verify(app.now()).await.unwrap().is_clean());
 
     // It is a database as any other now: it takes reports, and starts again.

@@ -105,6 +105,20 @@ impl App {
         response.json().await.unwrap()
     }
 
+    /// What routes answer, a line a row, for a snapshot.
+    pub async fn rows(&self, paths: &[&str]) -> String {
+        let mut shown = String::new();
+        for path in paths {
+            shown += &format!("{path}\n");
+            let answer = self.json(path).await;
+            match answer.as_array() {
+                Some(rows) => rows.iter().for_each(|row| shown += &format!("    {row}\n")),
+                None => shown += &format!("    {answer}\n"),
+            }
+        }
+        shown
+    }
+
     /// Sends a report that must be taken.
     pub async fn report(&self, body: &Value) {
         let response = self.request(Method::POST, "/collect").json(body).send().await.unwrap();
