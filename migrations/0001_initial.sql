@@ -31,8 +31,8 @@ CREATE TABLE events (
 -- Finds the newest reports of a rare version without a walk over all of them.
 CREATE INDEX events_by_profile ON events (profile);
 
--- One row an instance id, with its latest profile. Follows the events by a few milliseconds;
--- under load by some thousand events (`progress`).
+-- One row an instance id, with its latest profile. Under load it follows the events by some
+-- hundred of them (`progress`).
 CREATE TABLE instances (
     id BLOB PRIMARY KEY,
     first_seen INTEGER NOT NULL,

@@ -22,11 +22,12 @@ use crate::{
 /// # Errors
 /// One line that tells why the server cannot start or did not end well.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let database = open(&config, &Clock::system()).await?;
+    // The port first: where another server holds it, that one may be writing to the database.
     let address = config.server_address;
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on SERVER_ADDRESS {address}"))?;
+    let database = open(&config, &Clock::system()).await?;
     let stop = stop_signal().context("cannot listen for signals")?;
     tracing::info!(
         address = %listener.local_addr()?,
@@ -44,7 +45,7 @@ pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
     let database = Database::open(&config.database_url).await?;
     let mut writer = database.writer();
     let taken_over = writer
-        .take_over(clock.now(), |moved| {
+        .take_over(clock, |moved| {
             if moved.reports % 100_000 == 0 {
                 tracing::info!(reports = moved.reports, "taking over the reference database");
             }

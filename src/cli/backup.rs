@@ -16,7 +16,7 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = &arguments.file;
     ensure!(!std::path::Path::new(file).exists(), "{file} exists; name a new file");
-    let database = Database::open(&arguments.database.database_url).await?;
+    let database = Database::open_existing(&arguments.database.database_url).await?;
     database.backup(file).await.with_context(|| format!("cannot write {file}"))?;
     database.close().await;
     println!("{file}");

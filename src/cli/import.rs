@@ -20,7 +20,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let database = Database::open(&arguments.database.database_url).await?;
     let mut writer = database.writer();
     let Moved { reports, altered } = writer
-        .import_reference(&arguments.file, Clock::system().now(), |moved| {
+        .import_reference(&arguments.file, &Clock::system(), |moved| {
             if moved.reports % 100_000 == 0 {
                 eprintln!("imported {} reports", moved.reports);
             }

@@ -4,7 +4,7 @@ use crate::{clock::Clock, config::DatabaseSettings, storage::Database};
 
 /// Prints each comparison; exit code 1 where something differs.
 pub async fn run(settings: &DatabaseSettings) -> anyhow::Result<ExitCode> {
-    let database = Database::open(&settings.database_url).await?;
+    let database = Database::open_existing(&settings.database_url).await?;
     let verdict = database.verify(Clock::system().now()).await?;
     database.close().await;
     println!("{} events", verdict.events);

@@ -31,7 +31,8 @@ const COLLECTED: &str = r#"{"status":"success","message":"Telemetry collected"}"
 
 /// Stores a report.
 ///
-/// Answers when the report is on disk. Without a 200 the report was not stored.
+/// Answers when the report is on disk. After any other answer it was not stored; after a 408 it
+/// may have been, if it was the disk that was slow.
 #[utoipa::path(
     post, path = PATH, tag = "reports", request_body = ReportBody,
     responses(
@@ -54,14 +55,14 @@ pub async fn collect(
     let client = client_address(peer.ip(), request.headers(), &state.trusted_proxies);
     state.limits.check_client(client).inspect_err(|_| state.metrics.limited_client())?;
     let ReportJson(report) = ReportJson::from_request(request, &state).await?;
-    state
-        .limits
-        .check_instance(&report.instance_id)
-        .inspect_err(|_| state.metrics.limited_instance())?;
-
-    let event = report.event;
+    // What cannot be stored at present does not use up what its instance may send.
+    if state.ingest.is_ready() {
+        state
+            .limits
+            .check_instance(&report.instance_id)
+            .inspect_err(|_| state.metrics.limited_instance())?;
+    }
     state.ingest.store(report).await?;
-    state.metrics.accepted(event);
     Ok(([(header::CONTENT_TYPE, "application/json")], COLLECTED))
 }
 

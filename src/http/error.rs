@@ -233,6 +233,10 @@ impl IntoResponse for ApiError {
 
 impl From<storage::Error> for ApiError {
     fn from(error: storage::Error) -> Self {
+        if error.is_passing() {
+            tracing::warn!(%error, "the database is busy");
+            return Self::NotReady("The database is busy; ask again later.");
+        }
         Self::Storage(error)
     }
 }

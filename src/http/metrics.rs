@@ -64,9 +64,8 @@ pub async fn metrics(
 }
 
 async fn summary(state: &AppState) -> Result<Json<MetricsSummary>, ApiError> {
-    let totals = state.database.totals().await?;
-    let architectures = state.database.breakdown(Dimension::Architecture).await?;
-    let versions = state.database.breakdown(Dimension::ImageVersion).await?;
+    let (totals, [architectures, versions]) =
+        state.database.summary([Dimension::Architecture, Dimension::ImageVersion]).await?;
     Ok(Json(MetricsSummary {
         total_deployments: totals.starts,
         unique_instances: totals.instances,

@@ -16,6 +16,8 @@ use crate::{
 
 /// Periods that one time series may have.
 const MAX_PERIODS: i64 = 2000;
+/// Rows of one answer.
+const MAX_ROWS: u32 = 20_000;
 const SECONDS_PER_HOUR: i64 = 3600;
 
 /// Declares a count by one dimension and the route that answers it.
@@ -215,7 +217,15 @@ pub async fn timeseries(
         )));
     }
 
-    let found = state.database.timeseries(query.interval, query.by, first, last + step).await?;
+    let found = state
+        .database
+        .timeseries(query.interval, query.by, first, last + step, MAX_ROWS + 1)
+        .await?;
+    if found.len() > MAX_ROWS as usize {
+        return Err(ApiError::InvalidParameter(format!(
+            "That is more than {MAX_ROWS} rows: ask for less time or a longer interval."
+        )));
+    }
     let mut found = found.into_iter().peekable();
     let mut periods = Vec::new();
     if query.by.is_some() {

@@ -144,18 +144,21 @@ impl WriterTask {
 
     /// Group commit: one transaction for all that waits, then an answer to each.
     async fn store(&mut self, batch: &mut Vec<Waiting>, queue: &mpsc::Receiver<Waiting>) {
+        // Whoever has gone away has been told, or has understood, that it was not stored.
+        batch.retain(|waiting| !waiting.stored.is_closed());
         let (reports, callers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
         let begun = Instant::now();
         let result = self.writer.write(self.clock.now(), &reports).await;
-        self.note(&result, "cannot store reports");
+        self.note(&result);
         if result.is_ok() {
-            self.metrics.committed(reports.len(), begun.elapsed());
+            self.metrics.committed(reports.iter().map(|report| report.event), begun.elapsed());
             // Whoever reads after a lull sees every instance; under load they are counted
             // many at a time, which costs a fraction.
-            if queue.is_empty() || self.writer.uncounted() >= UNCOUNTED {
-                let counted = self.writer.count_instances().await;
-                self.note(&counted, "cannot count instances");
+            if (queue.is_empty() || self.writer.uncounted() >= UNCOUNTED)
+                && let Err(error) = self.writer.count_instances().await
+            {
+                tracing::error!(%error, "cannot count instances");
             }
         }
         let answer = result.map_err(|_| Refused::NotStored);
@@ -168,32 +171,35 @@ impl WriterTask {
     /// Closes hours and prunes, as long as no report waits.
     async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
         let now = self.clock.now();
-        let closed = self.writer.close_hours(now).await;
-        self.note(&closed, "cannot close the hour");
+        if let Err(error) = self.writer.close_hours(now).await {
+            tracing::error!(%error, "cannot close the hour");
+        }
         let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
             return;
         };
-        while queue.is_empty() {
-            let pruned = self.writer.prune(cutoff).await;
-            self.note(&pruned, "cannot prune old reports");
-            match pruned {
-                Ok(events) if events > 0 => self.metrics.pruned(events),
-                _ => return,
+        while queue.is_empty() && !queue.is_closed() {
+            match self.writer.prune(cutoff).await {
+                Ok(0) => return,
+                Ok(events) => self.metrics.pruned(events),
+                Err(error) => {
+                    tracing::error!(%error, "cannot prune old reports");
+                    return;
+                }
             }
         }
     }
 
-    /// Logs the first of several failures, and the recovery.
-    fn note<T>(&self, result: &storage::Result<T>, failure: &str) {
+    /// Logs the first of several reports that were not stored, and the recovery.
+    fn note(&self, result: &storage::Result<()>) {
         match result {
-            Ok(_) => {
+            Ok(()) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the database can be written again");
                 }
             }
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "{failure}");
+                    tracing::error!(%error, "cannot store reports");
                 }
             }
         }

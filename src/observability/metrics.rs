@@ -148,14 +148,6 @@ impl Metrics {
         metrics
     }
 
-    /// A report was stored.
-    pub fn accepted(&self, event: EventKind) {
-        match event {
-            EventKind::Start => self.starts.inc(),
-            EventKind::Heartbeat => self.heartbeats.inc(),
-        };
-    }
-
     /// A report was turned away.
     pub fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&Rejected { reason }).inc();
@@ -171,10 +163,19 @@ impl Metrics {
         self.limited_instances.inc();
     }
 
-    /// A transaction of so many reports took so long.
-    #[expect(clippy::cast_precision_loss, reason = "at most a thousand reports")]
-    pub fn committed(&self, reports: usize, time: Duration) {
-        self.batch_reports.observe(reports as f64);
+    /// A transaction stored these reports and took so long.
+    pub fn committed(&self, reports: impl Iterator<Item = EventKind>, time: Duration) {
+        let (mut starts, mut heartbeats) = (0, 0);
+        for event in reports {
+            match event {
+                EventKind::Start => starts += 1,
+                EventKind::Heartbeat => heartbeats += 1,
+            }
+        }
+        self.starts.inc_by(starts);
+        self.heartbeats.inc_by(heartbeats);
+        #[expect(clippy::cast_precision_loss, reason = "at most some hundred reports")]
+        self.batch_reports.observe((starts + heartbeats) as f64);
         self.commit_seconds.observe(time.as_secs_f64());
     }
 

@@ -65,7 +65,8 @@ impl Database {
 
         // Events have no index by time. The days of the wanted time tell between which
         // numbers its events lie.
-        let (mut first, mut last) = (0, filter.before.map_or(i64::MAX, |before| before - 1));
+        let (mut first, mut last) =
+            (0, filter.before.map_or(i64::MAX, |before| before.saturating_sub(1)));
         if filter.since.is_some() || filter.until.is_some() {
             let from = filter.since.map_or(0, time::hour);
             let from = from - from.rem_euclid(24);

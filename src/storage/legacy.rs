@@ -5,7 +5,10 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{Error, OpenError, Result, Writer, open_error, snapshots, time, writer};
-use crate::domain::{Report, ReportBody};
+use crate::{
+    clock::Clock,
+    domain::{Report, ReportBody},
+};
 
 /// Rows moved in one transaction; what is held in memory at a time.
 const CHUNK: usize = 5_000;
@@ -20,29 +23,30 @@ pub struct Moved {
 }
 
 /// A row of the reference server's table. Its columns were declared without STRICT, so any
-/// of them may hold anything; SQL casts them.
+/// of them may hold anything: texts are read as bytes.
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     id: i64,
-    instance_id: Option<String>,
-    image_version: Option<String>,
-    architecture: Option<String>,
-    container_runtime: Option<String>,
+    instance_id: Option<Vec<u8>>,
+    image_version: Option<Vec<u8>>,
+    architecture: Option<Vec<u8>>,
+    container_runtime: Option<Vec<u8>>,
     startup_time_ms: Option<i64>,
-    db_type: Option<String>,
-    telemetry_version: Option<String>,
-    created_at: Option<String>,
+    db_type: Option<Vec<u8>>,
+    telemetry_version: Option<Vec<u8>>,
+    created_at: Option<Vec<u8>>,
 }
 
 impl Writer {
     /// Moves what a reference server left in this very file, and drops its table. Goes on
-    /// where an earlier call was interrupted. `None` if there is no such table.
+    /// where an earlier call was interrupted, and with rows that come in meanwhile. `None` if
+    /// there is no such table.
     ///
     /// # Errors
     /// What the database says; what was moved so far stays moved.
     pub async fn take_over(
         &mut self,
-        now: Timestamp,
+        clock: &Clock,
         progress: impl Fn(Moved),
     ) -> Result<Option<Moved>> {
         let found = self.run(async |open| is_reference(&mut open.connection).await).await?;
@@ -50,38 +54,24 @@ impl Writer {
             return Ok(None);
         }
         self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
-        let job = "take-over";
+        let job = self.run(async |open| job(&mut open.connection).await).await?;
         let mut moved = Moved::default();
         loop {
             let chunk = self
                 .run(async |open| {
-                    let after = position(&mut open.connection, job).await?;
+                    let after = position(&mut open.connection, &job).await?;
                     let rows = read(&mut open.connection, after).await?;
-                    store(open, job, &rows, now).await
+                    store(open, &job, &rows, clock.now()).await
                 })
                 .await?;
-            if chunk.reports == 0 {
-                break;
-            }
             moved.reports += chunk.reports;
             moved.altered += chunk.altered;
-            progress(moved);
+            if chunk.reports > 0 {
+                progress(moved);
+            } else if self.run(async |open| finish(open, &job, clock).await).await? {
+                return Ok(Some(moved));
+            }
         }
-        self.run(async |open| {
-            // All at once and in the order of their ids, which fills page after page.
-            open.count_instances().await?;
-            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-            snapshots::rebuild(&mut transaction, time::hour(now)).await?;
-            sqlx::query("DROP TABLE deployments").execute(&mut *transaction).await?;
-            sqlx::query!("DELETE FROM progress WHERE job = ?", job)
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            open.closed_hour = None;
-            Ok(())
-        })
-        .await?;
-        Ok(Some(moved))
     }
 
     /// Copies the reports of a reference server's file that were not imported before. Goes on
@@ -92,7 +82,7 @@ impl Writer {
     pub async fn import_reference(
         &mut self,
         file: &str,
-        now: Timestamp,
+        clock: &Clock,
         progress: impl Fn(Moved),
     ) -> std::result::Result<Moved, ImportError> {
         let options = SqliteConnectOptions::new().filename(file).read_only(true);
@@ -101,11 +91,7 @@ impl Writer {
         if !is_reference(&mut source).await.map_err(|error| open_error(&path, error))? {
             return Err(ImportError::NotReference(file.to_owned()));
         }
-        // The first row tells one database from another, wherever its file lies.
-        let job = read(&mut source, i64::MIN).await.map_err(Error)?.first().map_or_else(
-            || "import".to_owned(),
-            |row| format!("import {} {:?} {:?}", row.id, row.created_at, row.instance_id),
-        );
+        let job = job(&mut source).await.map_err(Error)?;
         self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
         let mut moved = Moved::default();
         loop {
@@ -113,7 +99,7 @@ impl Writer {
                 .run(async |open| {
                     let after = position(&mut open.connection, &job).await?;
                     let rows = read(&mut source, after).await?;
-                    let chunk = store(open, &job, &rows, now).await?;
+                    let chunk = store(open, &job, &rows, clock.now()).await?;
                     open.count_instances().await?;
                     Ok(chunk)
                 })
@@ -127,7 +113,7 @@ impl Writer {
         }
         self.run(async |open| {
             let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-            settle(&mut transaction, now).await?;
+            settle(&mut transaction, clock.now()).await?;
             transaction.commit().await
         })
         .await?;
@@ -158,6 +144,42 @@ async fn is_reference(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     Ok(tables > 0)
 }
 
+/// What the progress with a database is kept under: its first row, which tells it from others
+/// wherever its file lies. A copy of a database that was taken over is the same one.
+async fn job(source: &mut SqliteConnection) -> sqlx::Result<String> {
+    let first: Option<(i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, CAST(instance_id || ' ' || created_at AS BLOB)
+         FROM deployments ORDER BY id LIMIT 1",
+    )
+    .fetch_optional(source)
+    .await?;
+    Ok(first.map_or_else(
+        || "import".to_owned(),
+        |(id, row)| format!("import {id} {}", String::from_utf8_lossy(&row)),
+    ))
+}
+
+/// Ends a take-over: counts and drops the table, unless it has rows that are not moved yet.
+async fn finish(open: &mut writer::Open, job: &str, clock: &Clock) -> sqlx::Result<bool> {
+    // All at once and in the order of their ids, which fills page after page.
+    open.count_instances().await?;
+    let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+    let after = position(&mut transaction, job).await?;
+    let more: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM deployments WHERE id > ?)")
+        .bind(after)
+        .fetch_one(&mut *transaction)
+        .await?;
+    if more {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    snapshots::rebuild(&mut transaction, time::hour(clock.now())).await?;
+    sqlx::query("DROP TABLE deployments").execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    open.closed_hour = None;
+    Ok(true)
+}
+
 /// The last row that `job` has stored.
 async fn position(connection: &mut SqliteConnection, job: &str) -> sqlx::Result<i64> {
     let position = sqlx::query_scalar!("SELECT position FROM progress WHERE job = ?", job)
@@ -171,14 +193,14 @@ async fn position(connection: &mut SqliteConnection, job: &str) -> sqlx::Result<
 async fn read(connection: &mut SqliteConnection, after: i64) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as(
         "SELECT id,
-                CAST(instance_id AS TEXT) AS instance_id,
-                CAST(image_version AS TEXT) AS image_version,
-                CAST(architecture AS TEXT) AS architecture,
-                CAST(container_runtime AS TEXT) AS container_runtime,
+                CAST(instance_id AS BLOB) AS instance_id,
+                CAST(image_version AS BLOB) AS image_version,
+                CAST(architecture AS BLOB) AS architecture,
+                CAST(container_runtime AS BLOB) AS container_runtime,
                 CAST(startup_time_ms AS INTEGER) AS startup_time_ms,
-                CAST(db_type AS TEXT) AS db_type,
-                CAST(telemetry_version AS TEXT) AS telemetry_version,
-                CAST(created_at AS TEXT) AS created_at
+                CAST(db_type AS BLOB) AS db_type,
+                CAST(telemetry_version AS BLOB) AS telemetry_version,
+                CAST(created_at AS BLOB) AS created_at
          FROM deployments WHERE id > ? ORDER BY id LIMIT ?",
     )
     .bind(after)
@@ -200,8 +222,9 @@ async fn store(
     let mut moved = Moved::default();
     let mut arrivals: Vec<(Timestamp, Report)> = Vec::with_capacity(rows.len());
     for row in rows {
-        let created = row.created_at.as_deref().and_then(created_at);
-        // A row without a usable time came at about the time of the one before it.
+        let created = text(row.created_at.as_deref()).as_deref().and_then(created_at);
+        // A row without a usable time came at about the time of the one before it, if that is
+        // at hand.
         let received_at =
             created.or_else(|| arrivals.last().map(|arrival| arrival.0)).unwrap_or(now);
         let salvaged = row.body().salvage();
@@ -235,18 +258,22 @@ async fn settle(transaction: &mut SqliteConnection, now: Timestamp) -> sqlx::Res
 impl Row {
     fn body(&self) -> ReportBody {
         ReportBody {
-            instance_id: self.instance_id.clone(),
-            image_version: self.image_version.clone(),
-            architecture: self.architecture.clone(),
+            instance_id: text(self.instance_id.as_deref()),
+            image_version: text(self.image_version.as_deref()),
+            architecture: text(self.architecture.as_deref()),
             os: None, // The reference server threw it away.
-            container_runtime: self.container_runtime.clone(),
+            container_runtime: text(self.container_runtime.as_deref()),
             startup_time_ms: self.startup_time_ms,
-            db_type: self.db_type.clone(),
-            telemetry_version: self.telemetry_version.clone(),
+            db_type: text(self.db_type.as_deref()),
+            telemetry_version: text(self.telemetry_version.as_deref()),
             timestamp: None,
             event: None,
         }
     }
+}
+
+fn text(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// `YYYY-MM-DD HH:MM:SS` in UTC as SQLite's CURRENT_TIMESTAMP writes it, or RFC 3339.

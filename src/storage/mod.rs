@@ -56,6 +56,23 @@ const READER_CACHE: &str = "-1000";
 #[error(transparent)]
 pub struct Error(#[from] sqlx::Error);
 
+impl Error {
+    /// Whether the same may succeed a little later: the database was busy, or the disk full.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        const BUSY: u32 = 5;
+        const FULL: u32 = 13;
+        matches!(self.0, sqlx::Error::PoolTimedOut)
+            || matches!(sqlite_code(&self.0), Some(BUSY | FULL))
+    }
+}
+
+/// SQLite's result code of an error, without its extension.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code)?;
+    code.parse::<u32>().ok().map(|extended| extended & 0xff)
+}
+
 /// A result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -73,6 +90,9 @@ pub enum OpenError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// There is no such file.
+    #[error("there is no database {path}", path = .0.display())]
+    Missing(PathBuf),
     /// The file exists and is something else, or broken.
     #[error("{path} is not a usable SQLite database: {source}", path = .path.display())]
     Corrupt {
@@ -153,6 +173,18 @@ impl Database {
             .test_before_acquire(false)
             .connect_lazy_with(readers.row_buffer_size(ROWS_AT_A_TIME));
         Ok(Self { path, writer, readers })
+    }
+
+    /// As [`Database::open`], of a file that must be there.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_existing(url: &str) -> std::result::Result<Self, OpenError> {
+        let path = file_options(url)?.get_filename().to_owned();
+        if !path.exists() {
+            return Err(OpenError::Missing(path));
+        }
+        Self::open(url).await
     }
 
     /// The one writer.
@@ -237,11 +269,7 @@ async fn migrate(
 fn open_error(path: &Path, source: sqlx::Error) -> OpenError {
     const CORRUPT: u32 = 11;
     const NOT_A_DATABASE: u32 = 26;
-    let code = source
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .and_then(|code| code.parse::<u32>().ok())
-        .map(|extended| extended & 0xff);
+    let code = sqlite_code(&source);
     let path = path.to_owned();
     match code {
         Some(CORRUPT | NOT_A_DATABASE) => OpenError::Corrupt { path, source },

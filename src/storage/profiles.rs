@@ -8,8 +8,11 @@ use crate::domain::{Dimension, OTHER, Profile};
 
 /// How many different profiles are kept apart. A real fleet has some hundreds; beyond this
 /// bound, which only made-up values reach, a new combination counts as `other` in every
-/// dimension.
+/// dimension but version and architecture.
 const MAX_PROFILES: usize = 10_000;
+/// Profiles beyond that bound, of versions and architectures alone. When they are used up, too, a
+/// new combination is `other` throughout.
+const RESERVE: usize = 2_000;
 
 /// The numbers of all profiles known so far.
 #[derive(Debug, Default)]
@@ -91,10 +94,12 @@ impl Profiles {
     fn bounded(&self, profile: &Profile) -> Profile {
         let mut bounded = profile.clone();
         let full = self.numbers.len() >= MAX_PROFILES;
+        let overfull = self.numbers.len() >= MAX_PROFILES + RESERVE;
         for dimension in Dimension::ALL {
             let value = profile.get(dimension);
             let new = !self.values.get(&dimension).is_some_and(|known| known.contains(value));
-            if full || (new && self.is_full(dimension, value)) {
+            let kept = matches!(dimension, Dimension::ImageVersion | Dimension::Architecture);
+            if (full && !kept) || overfull || (new && self.is_full(dimension, value)) {
                 OTHER.clone_into(bounded.get_mut(dimension));
             }
         }
@@ -146,13 +151,23 @@ mod tests {
         assert_eq!(known.bounded(&profile("v11.0.0", "linux")).image_version, "v11.0.0");
     }
 
+    /// So many combinations of versions and systems.
+    fn crowd(profiles: usize) -> impl Iterator<Item = Profile> {
+        (0..profiles).map(|n| profile(&format!("v{}.0", n / 12), &format!("os{}", n % 12)))
+    }
+
     #[test]
-    fn past_all_profiles_a_new_one_is_other_throughout() {
-        let all = (0..1000).flat_map(|version| {
-            (0..10).map(move |os| profile(&format!("v{version}.0"), &format!("os{os}")))
-        });
-        let known = knowing(all);
-        let bounded = known.bounded(&profile("v1.0", "new"));
+    fn past_all_profiles_a_release_is_still_itself() {
+        let bounded = knowing(crowd(MAX_PROFILES)).bounded(&profile("v9999.0", "linux"));
+        assert_eq!(bounded.image_version, "v9999.0");
+        assert_eq!(bounded.architecture, "aarch64");
+        assert_eq!(bounded.os, OTHER);
+        assert_eq!(bounded.db_type, OTHER);
+    }
+
+    #[test]
+    fn past_the_reserve_a_new_one_is_other_throughout() {
+        let bounded = knowing(crowd(MAX_PROFILES + RESERVE)).bounded(&profile("v9999.0", "linux"));
         assert!(Dimension::ALL.iter().all(|&of| bounded.get(of) == OTHER));
     }
 }

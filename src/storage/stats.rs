@@ -1,5 +1,7 @@
 //! Answers over the whole history, out of the rollups.
 
+use sqlx::SqliteConnection;
+
 use super::{Database, Result, time};
 use crate::domain::{BUCKETS, Dimension, Profile, StartupTimes};
 
@@ -85,24 +87,7 @@ impl Database {
     /// What the database says.
     pub async fn totals(&self) -> Result<Totals> {
         let mut snapshot = self.readers.begin().await?;
-        let row = sqlx::query!(
-            r#"SELECT instances, returning_instances,
-                      (SELECT coalesce(sum(starts), 0) FROM rollups WHERE span = 0)
-                          AS "starts!: i64",
-                      (SELECT coalesce(sum(heartbeats), 0) FROM rollups WHERE span = 0)
-                          AS "heartbeats!: i64"
-               FROM totals"#
-        )
-        .fetch_one(&mut *snapshot)
-        .await?;
-        let startup = startup_times(&mut snapshot, None, 0, 0, 1).await?;
-        Ok(Totals {
-            starts: count(row.starts),
-            heartbeats: count(row.heartbeats),
-            instances: count(row.instances),
-            returning_instances: count(row.returning_instances),
-            startup: startup.into_iter().next().map(|all| all.startup).unwrap_or_default(),
-        })
+        Ok(totals(&mut snapshot).await?)
     }
 
     /// Starts by the values of a dimension, most first.
@@ -110,30 +95,25 @@ impl Database {
     /// # Errors
     /// What the database says.
     pub async fn breakdown(&self, dimension: Dimension) -> Result<Vec<Breakdown>> {
-        let name = dimension.name();
-        let rows = sqlx::query!(
-            r#"SELECT CASE ?1
-                          WHEN 'image_version' THEN image_version
-                          WHEN 'architecture' THEN architecture
-                          WHEN 'os' THEN os
-                          WHEN 'container_runtime' THEN container_runtime
-                          WHEN 'db_type' THEN db_type
-                          ELSE telemetry_version
-                      END AS "value!: String",
-                      sum(starts) AS "starts!: i64"
-               FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
-               WHERE span = 0
-               GROUP BY 1
-               HAVING sum(starts) > 0
-               ORDER BY 2 DESC, 1"#,
-            name
-        )
-        .fetch_all(&self.readers)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Breakdown { value: row.value, starts: count(row.starts) })
-            .collect())
+        let mut connection = self.readers.acquire().await?;
+        Ok(breakdown(&mut connection, dimension).await?)
+    }
+
+    /// Totals and some breakdowns that agree with each other.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn summary<const N: usize>(
+        &self,
+        dimensions: [Dimension; N],
+    ) -> Result<(Totals, [Vec<Breakdown>; N])> {
+        let mut snapshot = self.readers.begin().await?;
+        let totals = totals(&mut snapshot).await?;
+        let mut breakdowns = [const { Vec::new() }; N];
+        for (counts, dimension) in breakdowns.iter_mut().zip(dimensions) {
+            *counts = breakdown(&mut snapshot, dimension).await?;
+        }
+        Ok((totals, breakdowns))
     }
 
     /// Starts of each profile, of all time.
@@ -185,7 +165,8 @@ impl Database {
     }
 
     /// Reports by period, and by the values of a dimension if one is given, from the period
-    /// that begins at hour `from` to before hour `to`. Periods without a report are left out.
+    /// that begins at hour `from` to before hour `to`: the first `limit` rows. Periods without a
+    /// report are left out.
     ///
     /// # Errors
     /// What the database says.
@@ -195,6 +176,7 @@ impl Database {
         by: Option<Dimension>,
         from: i64,
         to: i64,
+        limit: u32,
     ) -> Result<Vec<Period>> {
         let (span, name) = (interval.hours(), by.map_or("", Dimension::name));
         let rows = sqlx::query!(
@@ -213,11 +195,13 @@ impl Database {
                FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
                WHERE span = ?2 AND period >= ?3 AND period < ?4
                GROUP BY 1, 2
-               ORDER BY 1, 2"#,
+               ORDER BY 1, 2
+               LIMIT ?5"#,
             name,
             span,
             from,
-            to
+            to,
+            limit
         )
         .fetch_all(&self.readers)
         .await?;
@@ -233,8 +217,59 @@ impl Database {
     }
 }
 
+async fn totals(snapshot: &mut SqliteConnection) -> sqlx::Result<Totals> {
+    let row = sqlx::query!(
+        r#"SELECT instances, returning_instances,
+                  (SELECT coalesce(sum(starts), 0) FROM rollups WHERE span = 0)
+                      AS "starts!: i64",
+                  (SELECT coalesce(sum(heartbeats), 0) FROM rollups WHERE span = 0)
+                      AS "heartbeats!: i64"
+           FROM totals"#
+    )
+    .fetch_one(&mut *snapshot)
+    .await?;
+    let startup = startup_times(snapshot, None, 0, 0, 1).await?;
+    Ok(Totals {
+        starts: count(row.starts),
+        heartbeats: count(row.heartbeats),
+        instances: count(row.instances),
+        returning_instances: count(row.returning_instances),
+        startup: startup.into_iter().next().map(|all| all.startup).unwrap_or_default(),
+    })
+}
+
+async fn breakdown(
+    connection: &mut SqliteConnection,
+    dimension: Dimension,
+) -> sqlx::Result<Vec<Breakdown>> {
+    let name = dimension.name();
+    let rows = sqlx::query!(
+        r#"SELECT CASE ?1
+                      WHEN 'image_version' THEN image_version
+                      WHEN 'architecture' THEN architecture
+                      WHEN 'os' THEN os
+                      WHEN 'container_runtime' THEN container_runtime
+                      WHEN 'db_type' THEN db_type
+                      ELSE telemetry_version
+                  END AS "value!: String",
+                  sum(starts) AS "starts!: i64"
+           FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
+           WHERE span = 0
+           GROUP BY 1
+           HAVING sum(starts) > 0
+           ORDER BY 2 DESC, 1"#,
+        name
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Breakdown { value: row.value, starts: count(row.starts) })
+        .collect())
+}
+
 async fn startup_times(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut SqliteConnection,
     by: Option<Dimension>,
     span: i64,
     from: i64,

@@ -44,6 +44,13 @@ impl Writer {
     /// # Errors
     /// What the database says; nothing is stored.
     pub async fn write(&mut self, now: Timestamp, reports: &[Report]) -> Result<()> {
+        let closed = self.open.as_ref().and_then(|open| open.closed_hour);
+        if closed.is_none_or(|closed| closed < time::hour(now))
+            && let Err(error) = self.close_hours(now).await
+        {
+            // A report is worth more than a snapshot.
+            tracing::error!(%error, "cannot close the hour");
+        }
         self.run(async |open| open.write(now, reports).await).await
     }
 
@@ -113,10 +120,6 @@ impl Open {
     async fn write(&mut self, now: Timestamp, reports: &[Report]) -> sqlx::Result<()> {
         if reports.is_empty() {
             return Ok(());
-        }
-        let hour = time::hour(now);
-        if self.closed_hour.is_none_or(|closed| closed < hour) {
-            self.close_hours(hour).await?;
         }
         self.store(reports.iter().map(|report| (now, report)), None).await
     }

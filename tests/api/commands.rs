@@ -176,6 +176,18 @@ async fn a_backup_of_a_running_server_is_a_whole_database() {
 }
 
 #[test]
+fn a_wrong_path_is_no_empty_database() {
+    let folder = TempDir::new().unwrap();
+    let missing = folder.path().join("missing/telemetry.db");
+    let copy = folder.path().join("copy.db");
+    let said = complaint(binary().args(["verify", "--database-url", &url(&missing)]));
+    assert!(said.contains("there is no database"), "{said}");
+    let said = complaint(binary().args(["backup", "--database-url", &url(&missing)]).arg(&copy));
+    assert!(said.contains("there is no database"), "{said}");
+    assert!(!missing.exists() && !copy.exists());
+}
+
+#[test]
 fn verify_tells_a_count_that_is_wrong() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = runtime.block_on(async {

@@ -3,6 +3,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use mattermost_telemetry::domain::Dimension;
+
 use crate::support::{App, stock};
 
 /// Readers see only whole transactions, in which everything that is counted agrees, and they
@@ -20,7 +22,14 @@ async fn readers_see_consistent_counts_while_reports_come_in() {
             tokio::spawn(async move {
                 let (mut seen, mut reads) = (0, 0);
                 while writing.load(Ordering::Relaxed) {
-                    let totals = app.database.totals().await.unwrap();
+                    let dimensions = [Dimension::Architecture, Dimension::ImageVersion];
+                    let (totals, breakdowns) = app.database.summary(dimensions).await.unwrap();
+                    for breakdown in breakdowns {
+                        assert_eq!(
+                            breakdown.iter().map(|of| of.starts).sum::<u64>(),
+                            totals.starts
+                        );
+                    }
                     // Each report is a start that tells its time, of a new id, and ids are
                     // counted right behind.
                     assert_eq!(totals.starts, totals.startup.count());

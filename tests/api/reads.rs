@@ -126,6 +126,7 @@ async fn pages_lead_through_all_reports() {
     assert_eq!(ids("/deployments?version=v9.9.9").await, [""]);
     assert_eq!(ids("/deployments?architecture=arm64&limit=4").await, ["6543", "210"]);
     assert_eq!(ids("/deployments?architecture=x86_64").await, [""]);
+    assert_eq!(ids("/deployments?before=-9223372036854775808").await, [""]);
 }
 
 #[tokio::test]

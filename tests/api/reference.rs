@@ -65,6 +65,13 @@ async fn a_reference_database_is_taken_over_in_place() {
     insta::assert_snapshot!("taken_over", app.rows(&paths).await);
     assert!(app.database.verify(app.now()).await.unwrap().is_clean());
 
+    // A copy that was made before is known to be the same.
+    let url = format!("sqlite://{}", app.folder.path().join("telemetry.db").display());
+    let copy = app.folder.path().join("copy.db");
+    small_reference(&copy).await;
+    let imported = binary().args(["import", "--database-url", &url]).arg(&copy).output().unwrap();
+    assert!(String::from_utf8(imported.stdout).unwrap().starts_with("imported 0 new reports"));
+
     // It is a database as any other now: it takes reports, and starts again.
     app.report(&json!({"instance_id": "new"})).await;
     let app = App::start_in(app.stop().await, |_| ()).await;

@@ -136,7 +136,7 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
         }
         let stored = database
-            .timeseries(interval, Some(Dimension::ImageVersion), i64::MIN, i64::MAX)
+            .timeseries(interval, Some(Dimension::ImageVersion), i64::MIN, i64::MAX, u32::MAX)
             .await
             .unwrap();
         let stored: BTreeMap<(i64, &str), (u64, u64)> = stored

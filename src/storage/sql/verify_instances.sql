@@ -16,13 +16,13 @@ SELECT
         WHERE instances.id IS NULL
             OR instances.last_seen < counted.last_seen
             OR instances.reports < counted.reports
-            OR instances.days_seen < counted.days_seen
+            OR (instances.days_seen < 2 AND counted.days_seen > 1)
             OR instances.first_seen > counted.first_seen
             OR (
                 ?1 = 0 AND (
                     instances.last_seen <> counted.last_seen
                     OR instances.reports <> counted.reports
-                    OR instances.days_seen <> counted.days_seen
+                    OR instances.days_seen > counted.days_seen
                     OR instances.first_seen <> counted.first_seen
                 )
             )
