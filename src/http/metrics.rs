@@ -23,7 +23,8 @@ use crate::{
 /// Counts over everything that was ever reported.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MetricsSummary {
-    /// Starts: reports with `event: start`. A restart loop raises this and nothing else.
+    /// Starts: reports with `event: start`. For a client that keeps its id, a
+    /// restart loop raises this and nothing else.
     total_deployments: u64,
     /// Instances: distinct `instance_id`s, ever.
     unique_instances: u64,
