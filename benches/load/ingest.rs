@@ -11,7 +11,7 @@ const CONNECTIONS: [u32; 3] = [16, 64, 256];
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 4;
 
-/// What one run of wrk tells.
+/// What one run of a load generator tells.
 struct Load {
     reports: u64,
     per_second: f64,
@@ -19,53 +19,99 @@ struct Load {
     p99_ms: f64,
 }
 
+/// What sends the reports.
+#[derive(Debug, Clone, Copy)]
+enum Generator {
+    /// This program, with reqwest.
+    Reqwest,
+    Wrk,
+}
+
 pub fn run() {
     println!("Durable ingest, every report with an id of its own, median of {ROUNDS} rounds");
     println!(
-        "connections  parse only/s  durable/s  share  p99 ms  lost  refused  memory MB idle/load"
+        "generator  connections  parse only/s  durable/s  share  p99 ms  lost  refused  memory MB idle/load"
     );
-    for connections in CONNECTIONS {
-        let (mut reference, mut durable, mut share) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut p99, mut idle, mut loaded) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut lost, mut refused) = (0, 0);
-        for _ in 0..ROUNDS {
-            let server = Server::parse_only();
-            let parsed = load(&server, connections);
-            drop(server);
-
-            let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            let server = Server::telemetry(&folder.path().join("telemetry.db"));
-            idle.push(server.memory("VmRSS"));
-            let stored = load(&server, connections);
-            loaded.push(server.memory("VmHWM"));
-            lost += stored.reports.saturating_sub(deployments(&server));
-            refused += stored.refused;
-
-            share.push(stored.per_second / parsed.per_second);
-            reference.push(parsed.per_second);
-            durable.push(stored.per_second);
-            p99.push(stored.p99_ms);
+    let mut generators = vec![Generator::Reqwest];
+    match Command::new("wrk").arg("--version").output() {
+        Ok(_) => generators.push(Generator::Wrk),
+        Err(_) => println!("NOT RUN: wrk is not installed"),
+    }
+    for generator in generators {
+        for connections in CONNECTIONS {
+            row(generator, connections);
         }
-        println!(
-            "{connections:11}  {:12.0}  {:9.0}  {:5.2}  {:6.1}  {lost:4}  {refused:7}  {:.1} / {:.1}",
-            median(reference),
-            median(durable),
-            median(share),
-            median(p99),
-            median(idle),
-            median(loaded),
-        );
     }
 }
 
-fn load(server: &Server, connections: u32) -> Load {
+fn row(generator: Generator, connections: u32) {
+    let (mut reference, mut durable, mut share) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut p99, mut idle, mut loaded) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut lost, mut refused) = (0, 0);
+    for _ in 0..ROUNDS {
+        let server = Server::parse_only();
+        let parsed = load(generator, &server, connections);
+        drop(server);
+
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let server = Server::telemetry(&folder.path().join("telemetry.db"));
+        idle.push(server.memory("VmRSS"));
+        let stored = load(generator, &server, connections);
+        loaded.push(server.memory("VmHWM"));
+        lost += stored.reports.saturating_sub(deployments(&server));
+        refused += stored.refused;
+
+        share.push(stored.per_second / parsed.per_second);
+        reference.push(parsed.per_second);
+        durable.push(stored.per_second);
+        p99.push(stored.p99_ms);
+    }
+    println!(
+        "{:9}  {connections:11}  {:12.0}  {:9.0}  {:5.2}  {:6.1}  {lost:4}  {refused:7}  {:.1} / {:.1}",
+        format!("{generator:?}").to_lowercase(),
+        median(reference),
+        median(durable),
+        median(share),
+        median(p99),
+        median(idle),
+        median(loaded),
+    );
+}
+
+fn load(generator: Generator, server: &Server, connections: u32) -> Load {
+    match generator {
+        Generator::Reqwest => reqwest_load(server, connections),
+        Generator::Wrk => wrk_load(server, connections),
+    }
+}
+
+fn reqwest_load(server: &Server, connections: u32) -> Load {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["generate", &server.address])
+        .args([connections.to_string(), SECONDS.to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let [reports, refused, p99_ms] = text.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("the generator failed: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let reports: u64 = reports.parse().unwrap();
+    Load {
+        reports,
+        per_second: reports as f64 / f64::from(SECONDS),
+        refused: refused.parse().unwrap(),
+        p99_ms: p99_ms.parse().unwrap(),
+    }
+}
+
+fn wrk_load(server: &Server, connections: u32) -> Load {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/report.lua");
     let output = Command::new("wrk")
         .args(["-t2", "--latency", "-s", script])
         .args([format!("-c{connections}"), format!("-d{SECONDS}s")])
         .arg(format!("http://{}/collect", server.address))
         .output()
-        .expect("wrk is needed: apt install wrk");
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let word = |line: &str, nth: usize| line.split_whitespace().nth(nth).unwrap().to_owned();
     let find = |what: &str| text.lines().find(|line| line.contains(what));

@@ -6,10 +6,12 @@
 //! cargo bench --bench load -- reads 10000 1000000
 //! ```
 //!
-//! Needs `wrk` (Debian: `apt install wrk`).
+//! Where `wrk` is installed (Debian: `apt install wrk`), it is a second load generator: it costs a
+//! third of the processor time, so that more of it is left to both servers.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
 
+mod generate;
 mod ingest;
 mod parse_only;
 mod reads;
@@ -29,7 +31,10 @@ fn main() {
         ["reads", sizes @ ..] => {
             reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
         }
-        // This program as the reference server.
+        // This program as the load generator, and as the reference server.
+        ["generate", address, connections, seconds] => {
+            generate::run(address, connections.parse().unwrap(), seconds.parse().unwrap());
+        }
         ["parse-only"] => parse_only::serve(),
         other => panic!("unknown words {other:?}; see the head of benches/load/main.rs"),
     }
