@@ -84,7 +84,7 @@ pub async fn run(
         read_token: config.read_token.clone(),
         request_ids: RequestIds::default(),
     });
-    let router = http::router(&state, config);
+    let router = http::router(&state, &config.cors_allowed_origins);
     let answer = move |request| {
         let (state, router) = (state.clone(), router.clone());
         async move { http::answer(&state, router, request).await }

@@ -103,7 +103,6 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        config::Config,
         http::{Peer, Shared, router},
         ingest::{Ingest, Limits},
         observability::Metrics,
@@ -154,17 +153,8 @@ mod tests {
     async fn a_body_that_never_ends_is_given_up() {
         let folder = TempDir::new().unwrap();
         let state = state(&folder).await;
-        let config = Config {
-            database_url: String::new(),
-            server_address: ([127, 0, 0, 1], 0).into(),
-            read_token: None,
-            trusted_proxies: Vec::new(),
-            rate_limit_per_minute: 0,
-            instance_rate_limit_per_hour: 0,
-            retention: None,
-            cors_allowed_origins: Vec::new(),
-        };
-        let router = router(&state, &config).layer(Extension(Peer(config.server_address)));
+        let peer = Peer(([127, 0, 0, 1], 0).into());
+        let router = router(&state, &[]).layer(Extension(peer));
         let start = futures_util::stream::iter([Ok::<_, Infallible>("{\"instance_id\"")]);
         let never = futures_util::StreamExt::chain(start, futures_util::stream::pending());
         let request = Request::post("/collect")

@@ -16,7 +16,7 @@ mod stats;
 
 use std::sync::Arc;
 
-use axum::{Router, middleware};
+use axum::{Router, http::HeaderValue, middleware};
 use ipnet::IpNet;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -27,7 +27,6 @@ pub use server::{Peer, serve};
 
 use crate::{
     clock::Clock,
-    config::Config,
     ingest::{Ingest, Limits},
     observability::Metrics,
     storage::Database,
@@ -101,20 +100,21 @@ fn routes_reading() -> OpenApiRouter<AppState> {
         .routes(routes!(openapi::openapi_json))
 }
 
-/// All routes. [`answer`] asks it and sees to the rest.
-pub fn router(state: &AppState, config: &Config) -> Router {
+/// All routes, which pages of `origins` may read in a browser. [`answer`] asks it and sees to the
+/// rest.
+pub fn router(state: &AppState, origins: &[HeaderValue]) -> Router {
     let reading = Router::from(routes_reading())
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     let mut routes = Router::from(routes_open())
         .merge(reading)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed);
-    if !config.cors_allowed_origins.is_empty() {
+    if !origins.is_empty() {
         routes = routes.layer(
             CorsLayer::new()
                 .allow_methods([http::Method::GET, http::Method::HEAD])
                 .allow_headers([http::header::AUTHORIZATION])
-                .allow_origin(AllowOrigin::list(config.cors_allowed_origins.clone())),
+                .allow_origin(AllowOrigin::list(origins.iter().cloned())),
         );
     }
     routes.with_state(state.clone())
