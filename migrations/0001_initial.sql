@@ -198,3 +198,19 @@ CREATE TABLE progress (
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO progress VALUES ('instances', 0);
+
+-- The server's own metrics over the last 30 days: what a scrape of each minute would have told
+-- (src/storage/samples.rs). `name` is a series as the text format writes it, with its labels.
+CREATE TABLE sample_series (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- Counters go on over a restart of the server. `minute` is whole minutes since 1970. A value
+-- that stays the same is stored every ten minutes only.
+CREATE TABLE samples (
+    series INTEGER NOT NULL REFERENCES sample_series (id),
+    minute INTEGER NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (series, minute)
+) STRICT, WITHOUT ROWID;

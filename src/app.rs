@@ -73,7 +73,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let (ingest, writer) =
-        Ingest::start(database.writer(), clock.clone(), config.retention, Arc::clone(&metrics));
+        Ingest::start(&database, clock.clone(), config.retention, Arc::clone(&metrics));
     let state = AppState::new(Shared {
         database: database.clone(),
         ingest: ingest.clone(),

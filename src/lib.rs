@@ -16,4 +16,5 @@ pub mod domain;
 pub mod http;
 pub mod ingest;
 pub mod observability;
+pub mod promql;
 pub mod storage;

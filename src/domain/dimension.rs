@@ -68,6 +68,23 @@ pub fn is_release(version: &str) -> bool {
     })
 }
 
+/// The newer one of two versions, of which only releases count: by their numbers, one after the
+/// other.
+#[must_use]
+pub fn newer_release(newest: Option<String>, version: String) -> Option<String> {
+    let numbers = |version: &str| -> Option<Vec<u64>> {
+        let numbers = version.strip_prefix('v')?;
+        numbers.split('.').map(|number| number.parse().ok()).collect()
+    };
+    let Some(of_version) = numbers(&version).filter(|_| is_release(&version)) else {
+        return newest;
+    };
+    if newest.as_deref().and_then(numbers).is_some_and(|of_newest| of_newest >= of_version) {
+        return newest;
+    }
+    Some(version)
+}
+
 /// One combination of dimension values, each in its normal form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Profile {
@@ -109,5 +126,19 @@ impl Profile {
             Dimension::DbType => &mut self.db_type,
             Dimension::TelemetryVersion => &mut self.telemetry_version,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_release_is_told_by_numbers() {
+        let versions =
+            ["v9.11.3", "v10.2", "unknown", "v10.2.0", "v10.1.9", "v10.3-rc1", "nightly"];
+        let newest = versions.map(str::to_owned).into_iter().fold(None, newer_release);
+        assert_eq!(newest.as_deref(), Some("v10.2.0"));
+        assert_eq!(newer_release(None, "unknown".to_owned()), None);
     }
 }

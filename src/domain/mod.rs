@@ -7,7 +7,7 @@ mod report;
 mod startup;
 mod text;
 
-pub use dimension::{Dimension, OTHER, Profile};
+pub use dimension::{Dimension, OTHER, Profile, newer_release};
 pub use report::{
     EventKind, MAX_ID_CHARS, MAX_STARTUP_MS, MAX_VALUE_CHARS, Report, ReportBody, Salvaged,
 };

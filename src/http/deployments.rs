@@ -94,6 +94,7 @@ pub async fn deployments(
         architecture: query.architecture.clone().map(|name| normal_architecture(Some(name))),
         since: query.since,
         until: query.until,
+        starts_only: false,
     };
     let found = state.database.deployments(&filter, limit).await?;
 

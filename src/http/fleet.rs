@@ -12,11 +12,8 @@ use prometheus_client::{
 
 use crate::{
     domain::{BOUNDS_MS, Dimension, Profile, StartupTimes},
-    storage::{self, ActiveInstances, Database, Totals},
+    storage::{self, ActiveInstances, Database, Totals, WINDOW_NAMES},
 };
-
-/// Names of the windows, in the order of [`storage::WINDOWS_HOURS`].
-pub const WINDOWS: [&str; 3] = ["24h", "7d", "30d"];
 
 /// What one scrape tells of the deployments.
 #[derive(Debug)]
@@ -89,7 +86,7 @@ impl Collector for Fleet {
         ];
         for (name, help, values) in windows {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (window, value) in WINDOWS.into_iter().zip(values) {
+            for (window, value) in WINDOW_NAMES.into_iter().zip(values) {
                 gauge(value).encode(metric.encode_family(&[("window", window)])?)?;
             }
         }

@@ -83,8 +83,7 @@ async fn summary(state: &AppState) -> Result<Json<MetricsSummary>, ApiError> {
 
 async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiError> {
     let fleet = Fleet::read(&state.database, state.clock.now()).await?;
-    let (database_bytes, log_bytes) = state.database.bytes().unwrap_or_default();
-    let sizes = Sizes { queue: state.ingest.waiting(), database_bytes, log_bytes };
+    let sizes = Sizes::of(&state.database, state.ingest.waiting());
     let text = state
         .metrics
         .scrape(sizes, fleet, format)

@@ -11,6 +11,7 @@ mod fleet;
 mod health;
 mod metrics;
 mod openapi;
+mod prometheus;
 mod server;
 mod stats;
 
@@ -105,8 +106,11 @@ fn routes_reading() -> OpenApiRouter<AppState> {
 pub fn router(state: &AppState, origins: &[HeaderValue]) -> Router {
     let reading = Router::from(routes_reading())
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let prometheus = prometheus::routes()
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     let mut routes = Router::from(routes_open())
         .merge(reading)
+        .merge(prometheus)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed);
     if !origins.is_empty() {

@@ -7,11 +7,10 @@ use super::{
     AppState,
     error::{ApiError, ProblemSchema},
     extract::Parameters,
-    fleet::WINDOWS,
 };
 use crate::{
     domain::Dimension,
-    storage::{Breakdown, Database, Interval, WINDOWS_HOURS},
+    storage::{Breakdown, Database, Interval, WINDOW_NAMES, WINDOWS_HOURS},
 };
 
 /// Periods that one time series may have.
@@ -304,7 +303,7 @@ pub async fn active(
         found.push(crate::storage::ActiveInstances::default());
     }
     let mut windows = Vec::new();
-    for (window, (name, hours)) in WINDOWS.into_iter().zip(WINDOWS_HOURS).enumerate() {
+    for (window, (name, hours)) in WINDOW_NAMES.into_iter().zip(WINDOWS_HOURS).enumerate() {
         for of in &found {
             if query.by.is_some() && of.instances[window] == 0 {
                 continue;

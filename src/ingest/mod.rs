@@ -22,8 +22,8 @@ pub use limits::{Limited, Limits};
 use crate::{
     clock::Clock,
     domain::Report,
-    observability::Metrics,
-    storage::{self, Writer},
+    observability::{Metrics, Sizes},
+    storage::{self, Database, Writer},
 };
 
 /// Reports that may wait for the writer; one more is refused. About a megabyte.
@@ -72,14 +72,21 @@ impl Ingest {
     /// dropped.
     #[must_use]
     pub fn start(
-        writer: Writer,
+        database: &Database,
         clock: Clock,
         retention: Option<SignedDuration>,
         metrics: Arc<Metrics>,
     ) -> (Self, JoinHandle<Result<(), storage::Error>>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let failing = Arc::new(AtomicBool::new(false));
-        let task = WriterTask { writer, clock, retention, metrics, failing: Arc::clone(&failing) };
+        let task = WriterTask {
+            writer: database.writer(),
+            database: database.clone(),
+            clock,
+            retention,
+            metrics,
+            failing: Arc::clone(&failing),
+        };
         (Self { queue, failing }, tokio::spawn(task.run(waiting)))
     }
 
@@ -116,6 +123,7 @@ impl Ingest {
 
 struct WriterTask {
     writer: Writer,
+    database: Database,
     clock: Clock,
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
@@ -168,11 +176,15 @@ impl WriterTask {
         }
     }
 
-    /// Closes hours and prunes, as long as no report waits.
+    /// Closes hours, takes a sample of the metrics, and prunes as long as no report waits.
     async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
         let now = self.clock.now();
         if let Err(error) = self.writer.close_hours(now).await {
             tracing::error!(%error, "cannot close the hour");
+        }
+        let samples = self.metrics.samples(Sizes::of(&self.database, queue.len()));
+        if let Err(error) = self.writer.record(now, &samples).await {
+            tracing::error!(%error, "cannot record the metrics");
         }
         let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
             return;
@@ -243,7 +255,7 @@ mod tests {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
-        let (ingest, writer) = Ingest::start(database.writer(), Clock::system(), None, metrics);
+        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, metrics);
         ingest.store(report(0)).await.unwrap();
 
         let options = SqliteConnectOptions::new().filename(database.path());

@@ -18,7 +18,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::domain::EventKind;
+use crate::{
+    domain::EventKind,
+    promql::Description,
+    storage::{Database, Sample},
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejected {
@@ -53,6 +57,15 @@ pub struct Sizes {
     pub database_bytes: u64,
     /// Its write-ahead log.
     pub log_bytes: u64,
+}
+
+impl Sizes {
+    /// Asks for them; `queue` reports wait.
+    #[must_use]
+    pub fn of(database: &Database, queue: usize) -> Self {
+        let (database_bytes, log_bytes) = database.bytes().unwrap_or_default();
+        Self { queue, database_bytes, log_bytes }
+    }
 }
 
 /// Counters and gauges, and the registry that writes them out.
@@ -184,6 +197,57 @@ impl Metrics {
         self.pruned.inc_by(events);
     }
 
+    /// A sample of each of the server's own series.
+    #[must_use]
+    pub fn samples(&self, sizes: Sizes) -> Vec<Sample> {
+        self.set(sizes);
+        let text = self.own_text();
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        series
+            .filter_map(|line| {
+                let (series, value) = line.rsplit_once(' ')?;
+                Some(Sample { series: series.to_owned(), value: value.parse().ok()? })
+            })
+            .collect()
+    }
+
+    /// Type and meaning of each of the server's own metrics.
+    #[must_use]
+    pub fn descriptions(&self) -> Vec<Description> {
+        let text = self.own_text();
+        let mut described = Vec::new();
+        let mut help = "";
+        for line in text.lines() {
+            if let Some(of) = line.strip_prefix("# HELP ") {
+                help = of.split_once(' ').map_or("", |(_, help)| help);
+            } else if let Some(of) = line.strip_prefix("# TYPE ")
+                && let Some((family, kind)) = of.split_once(' ')
+            {
+                described.push(Description {
+                    family: family.to_owned(),
+                    kind: kind.to_owned(),
+                    help: help.to_owned(),
+                });
+            }
+        }
+        described
+    }
+
+    /// The server's own metrics in the Prometheus text format.
+    fn own_text(&self) -> String {
+        let own = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_text::encode(&mut text, &own);
+        text
+    }
+
+    fn set(&self, sizes: Sizes) {
+        self.queue.set(i64::try_from(sizes.queue).unwrap_or(i64::MAX));
+        self.database_bytes.set(i64::try_from(sizes.database_bytes).unwrap_or(i64::MAX));
+        self.log_bytes.set(i64::try_from(sizes.log_bytes).unwrap_or(i64::MAX));
+    }
+
     /// Writes out the server's own metrics and those of `fleet`.
     ///
     /// # Errors
@@ -194,10 +258,7 @@ impl Metrics {
         fleet: impl Collector,
         format: ScrapeFormat,
     ) -> Result<String, std::fmt::Error> {
-        self.queue.set(i64::try_from(sizes.queue).unwrap_or(i64::MAX));
-        self.database_bytes.set(i64::try_from(sizes.database_bytes).unwrap_or(i64::MAX));
-        self.log_bytes.set(i64::try_from(sizes.log_bytes).unwrap_or(i64::MAX));
-
+        self.set(sizes);
         let mut of_fleet = Registry::with_prefix("mattermost");
         of_fleet.register_collector(Box::new(fleet));
         let own = self.registry.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,8 @@ use crate::domain::Dimension;
 
 /// The windows, in hours: 24 h, 7 d, 30 d.
 pub const WINDOWS_HOURS: [i64; 3] = [24, 168, 720];
+/// Their names.
+pub const WINDOW_NAMES: [&str; 3] = ["24h", "7d", "30d"];
 
 /// How many instances reported within each of [`WINDOWS_HOURS`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

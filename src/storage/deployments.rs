@@ -18,6 +18,8 @@ pub struct DeploymentFilter {
     pub since: Option<Timestamp>,
     /// Only reports that arrived before this time.
     pub until: Option<Timestamp>,
+    /// Only reports of a start.
+    pub starts_only: bool,
 }
 
 /// One stored report.
@@ -83,6 +85,7 @@ impl Database {
             last = last.min(range.last.unwrap_or(0));
         }
 
+        let heartbeats = i64::from(!filter.starts_only);
         let events = if filter.image_version.is_none() && filter.architecture.is_none() {
             sqlx::query_file_as!(
                 Row,
@@ -91,7 +94,8 @@ impl Database {
                 last,
                 since,
                 until,
-                limit
+                limit,
+                heartbeats
             )
             .fetch_all(&mut *snapshot)
             .await?
@@ -105,7 +109,8 @@ impl Database {
                 until,
                 limit,
                 filter.image_version,
-                filter.architecture
+                filter.architecture,
+                heartbeats
             )
             .fetch_all(&mut *snapshot)
             .await?

@@ -5,10 +5,12 @@
 
 mod active;
 mod deployments;
+mod history;
 mod instance_key;
 mod legacy;
 mod profiles;
 mod retention;
+mod samples;
 mod snapshots;
 mod stats;
 mod time;
@@ -30,9 +32,11 @@ use sqlx::{
     },
 };
 
-pub use active::{ActiveInstances, WINDOWS_HOURS};
+pub use active::{ActiveInstances, WINDOW_NAMES, WINDOWS_HOURS};
 pub use deployments::{Deployment, DeploymentFilter};
+pub use history::{Activity, Groups, NOW, Table};
 pub use legacy::{ImportError, Moved};
+pub use samples::{LONGEST_GAP, Sample};
 pub use stats::{Breakdown, Interval, Period, StartupBreakdown, Totals};
 pub use verify::Verdict;
 pub use writer::Writer;

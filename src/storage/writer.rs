@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{Result, instance_key, profiles::Profiles, snapshots, time};
+use super::{Result, instance_key, profiles::Profiles, samples::Recorded, snapshots, time};
 use crate::domain::{EventKind, Report};
 
 /// Pages that the write-ahead log may gather before they are copied into the database: the
@@ -19,6 +19,7 @@ const LOG_BYTES: &str = "33554432";
 pub struct Writer {
     options: SqliteConnectOptions,
     open: Option<Open>,
+    pub(super) recorded: Recorded,
 }
 
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Writer {
         let options = options
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES);
-        Self { options, open: None }
+        Self { options, open: None, recorded: Recorded::default() }
     }
 
     /// Stores reports that arrived now, all of them and synced to disk, or none. Their

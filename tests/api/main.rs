@@ -9,6 +9,7 @@ mod errors;
 mod full_disk;
 mod limits;
 mod privacy;
+mod promql;
 mod reads;
 mod reference;
 mod rollups;

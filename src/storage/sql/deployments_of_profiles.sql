@@ -1,4 +1,5 @@
--- As deployments.sql, of version ?6 and architecture ?7 (NULL is any). The newest events of
+-- As deployments.sql, of version ?6 and architecture ?7 (NULL is any), without
+-- heartbeats if ?8 is 0. The newest events of
 -- each matching profile come from the index by profile, so that a rare version costs no
 -- walk over all events.
 SELECT
@@ -10,6 +11,7 @@ FROM profiles INNER JOIN events ON events.id IN (
     WHERE newest.profile = profiles.id
         AND newest.id BETWEEN ?1 AND ?2
         AND newest.received_at >= ?3 AND newest.received_at < ?4
+        AND newest.heartbeat <= ?8
     ORDER BY newest.id DESC
     LIMIT ?5
 )

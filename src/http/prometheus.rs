@@ -1,0 +1,192 @@
+//! The Prometheus HTTP API (<https://prometheus.io/docs/prometheus/latest/querying/api/>), as far as
+//! Grafana's data source and `promtool query` use it. Answers and errors have Prometheus' own
+//! form. What is answered stands in `docs/prometheus-api.md`.
+
+mod form;
+mod json;
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{AppState, error::Problem};
+use crate::promql::{self, Grid, Labels, METRICS, QueryError, Selector};
+use form::Form;
+use json::{Data, Success};
+
+/// All of its routes.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/api/v1/query", get(query).post(query))
+        .route("/api/v1/query_range", get(query_range).post(query_range))
+        .route("/api/v1/series", get(series).post(series))
+        .route("/api/v1/labels", get(labels).post(labels))
+        .route("/api/v1/label/{name}/values", get(label_values))
+        .route("/api/v1/metadata", get(metadata))
+        .route("/api/v1/status/buildinfo", get(buildinfo))
+}
+
+/// Why there is no answer: in the form of the Prometheus API instead of a problem document.
+#[derive(Debug)]
+struct ApiError(QueryError);
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<crate::storage::Error> for ApiError {
+    fn from(error: crate::storage::Error) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let told = self.0.to_string();
+        let (status, kind, told, cause) = match self.0 {
+            QueryError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data", told, None),
+            QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution", told, None),
+            QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout", told, None),
+            QueryError::Storage(error) if error.is_passing() => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the database is busy; ask again later".to_owned(),
+                None,
+            ),
+            QueryError::Storage(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the server could not answer".to_owned(),
+                Some(told),
+            ),
+        };
+        let body = json!({ "status": "error", "errorType": kind, "error": told });
+        let mut response = (status, axum::Json(body)).into_response();
+        response.extensions_mut().insert(Problem { kind, cause });
+        response
+    }
+}
+
+type Answered = Result<Response, ApiError>;
+
+fn bad_data(what: impl Into<String>) -> ApiError {
+    ApiError(QueryError::BadData(what.into()))
+}
+
+/// An expression at one moment.
+async fn query(State(state): State<AppState>, form: Form) -> Answered {
+    let now = state.clock.now();
+    let time = form.time("time")?.unwrap_or(now.as_millisecond());
+    let expression = form.required("query")?;
+    let answer = promql::query(&state.database, now, expression, Grid::at(time)).await?;
+    Ok(Success(Data::at(time, answer, form.limit()?)).into_response())
+}
+
+/// An expression over time.
+async fn query_range(State(state): State<AppState>, form: Form) -> Answered {
+    let needed = |name| form.time(name)?.ok_or_else(|| form::missing(name));
+    let (start, end) = (needed("start")?, needed("end")?);
+    let step = promql::duration(form.required("step")?)?;
+    if end < start {
+        return Err(bad_data(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
+    }
+    let count = usize::try_from((end - start) / step).unwrap_or(usize::MAX).saturating_add(1);
+    let grid = Grid { start, step, count };
+    let expression = form.required("query")?;
+    let answer = promql::query(&state.database, state.clock.now(), expression, grid).await?;
+    Ok(Success(Data::over(grid, answer, form.limit()?)).into_response())
+}
+
+/// The series that are selected; `start` and `end` may be given and do not matter.
+async fn series(State(state): State<AppState>, form: Form) -> Answered {
+    if form.all("match[]").next().is_none() {
+        return Err(bad_data("no match[] parameter provided"));
+    }
+    let mut found = selected(&state, &form).await?;
+    found.truncate(form.limit()?);
+    Ok(Success(found).into_response())
+}
+
+/// The names of all labels, or of those that the selected series have.
+async fn labels(State(state): State<AppState>, form: Form) -> Answered {
+    let found = selected(&state, &form).await?;
+    let mut names: Vec<&str> =
+        found.iter().flat_map(|labels| labels.keys().map(|name| &**name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.truncate(form.limit()?);
+    Ok(Success(names).into_response())
+}
+
+/// The values of one label, in all series or in those that are selected.
+async fn label_values(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    form: Form,
+) -> Answered {
+    let found = selected(&state, &form).await?;
+    let mut values: Vec<&str> =
+        found.iter().filter_map(|labels| labels.get(name.as_str()).map(|value| &**value)).collect();
+    values.sort_unstable();
+    values.dedup();
+    values.truncate(form.limit()?);
+    Ok(Success(values).into_response())
+}
+
+/// The series of each `match[]`, each once; without any, all series.
+async fn selected(state: &AppState, form: &Form) -> Result<Vec<Labels>, ApiError> {
+    // They are checked, as in Prometheus, and then make no difference: every series lasts.
+    let (_, _) = (form.time("start")?, form.time("end")?);
+    let mut selectors: Vec<&str> = form.all("match[]").collect();
+    if selectors.is_empty() {
+        selectors.push("{__name__!=\"\"}");
+    }
+    let mut found = Vec::new();
+    for selector in selectors {
+        let selector = Selector::parse(selector)?;
+        found.extend(promql::existing(&state.database, state.clock.now(), &selector).await?);
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+#[derive(Debug, Serialize)]
+struct Metadata {
+    r#type: String,
+    help: String,
+    unit: &'static str,
+}
+
+/// Type and meaning of each metric.
+async fn metadata(State(state): State<AppState>, form: Form) -> Answered {
+    let own = state.metrics.descriptions();
+    let wanted = form.get("metric");
+    let mut known = BTreeMap::new();
+    for of in METRICS.into_iter().map(promql::Metric::description).chain(own) {
+        if wanted.is_none_or(|wanted| wanted == of.family) {
+            known.insert(of.family, [Metadata { r#type: of.kind, help: of.help, unit: "" }]);
+        }
+    }
+    let limit = form.limit()?;
+    let known: BTreeMap<_, _> = known.into_iter().take(limit).collect();
+    Ok(Success(known).into_response())
+}
+
+/// The version of the server.
+async fn buildinfo() -> Response {
+    Success(json!({ "application": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
+        .into_response()
+}

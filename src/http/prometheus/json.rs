@@ -1,0 +1,142 @@
+//! The form of answers: numbers are strings, moments are seconds.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+
+use crate::promql::{Answer, Grid, Labels, Series};
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Success<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Success<T> {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Body<T> {
+            status: &'static str,
+            data: T,
+        }
+        Json(Body { status: "success", data: self.0 }).into_response()
+    }
+}
+
+/// The result of a query.
+#[derive(Debug, Serialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+pub enum Data {
+    Scalar(Sample),
+    Vector(Vec<InstantSeries>),
+    Matrix(Vec<RangeSeries>),
+}
+
+#[derive(Debug, Serialize)]
+pub struct InstantSeries {
+    metric: Labels,
+    value: Sample,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RangeSeries {
+    metric: Labels,
+    values: Samples,
+}
+
+impl Data {
+    /// The answer to a query at one moment.
+    pub fn at(time: i64, answer: Answer, limit: usize) -> Self {
+        match answer {
+            Answer::Scalar(numbers) => {
+                Self::Scalar(Sample(time, numbers.first().copied().unwrap_or(f64::NAN)))
+            }
+            Answer::Vector(series) => {
+                let values = series.into_iter().filter_map(|Series { labels, points }| {
+                    let value = Sample(time, points.first().copied().flatten()?);
+                    Some(InstantSeries { metric: labels, value })
+                });
+                Self::Vector(values.take(limit).collect())
+            }
+            Answer::Matrix(grid, series) => Self::matrix(grid, series, limit),
+        }
+    }
+
+    /// The answer to a query over time.
+    pub fn over(grid: Grid, answer: Answer, limit: usize) -> Self {
+        let series = match answer {
+            Answer::Scalar(numbers) => {
+                let points = numbers.into_iter().map(Some).collect();
+                vec![Series { labels: Labels::new(), points }]
+            }
+            Answer::Vector(series) | Answer::Matrix(_, series) => series,
+        };
+        Self::matrix(grid, series, limit)
+    }
+
+    fn matrix(grid: Grid, series: Vec<Series>, limit: usize) -> Self {
+        let series = series.into_iter().take(limit).map(|Series { labels, points }| RangeSeries {
+            metric: labels,
+            values: Samples(grid, points),
+        });
+        Self::Matrix(series.collect())
+    }
+}
+
+/// A moment in milliseconds, and the value.
+#[derive(Debug)]
+pub struct Sample(i64, f64);
+
+impl Serialize for Sample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(time, value) = *self;
+        let value = number(value);
+        if time % 1000 == 0 {
+            return (time / 1000, value).serialize(serializer);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds within the calendar")]
+        let seconds = time as f64 / 1000.0;
+        (seconds, value).serialize(serializer)
+    }
+}
+
+/// The values that there are at the moments of a grid. Written out as they are sent.
+#[derive(Debug)]
+pub struct Samples(Grid, Vec<Option<f64>>);
+
+impl Serialize for Samples {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(grid, points) = self;
+        let mut samples = serializer.serialize_seq(None)?;
+        for (time, value) in grid.times().zip(points) {
+            if let Some(value) = value {
+                samples.serialize_element(&Sample(time, *value))?;
+            }
+        }
+        samples.end()
+    }
+}
+
+/// A number as Prometheus writes it: without an exponent, infinity with its sign.
+fn number(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_moments() {
+        let shown = |sample| serde_json::to_string(&sample).unwrap();
+        assert_eq!(shown(Sample(1_435_781_451_781, 0.1)), r#"[1435781451.781,"0.1"]"#);
+        assert_eq!(shown(Sample(1_435_781_451_000, 3.0)), r#"[1435781451,"3"]"#);
+        assert_eq!(shown(Sample(-1, f64::NAN)), r#"[-0.001,"NaN"]"#);
+        assert_eq!(shown(Sample(0, f64::NEG_INFINITY)), r#"[0,"-Inf"]"#);
+        assert_eq!(shown(Sample(0, f64::INFINITY)), r#"[0,"+Inf"]"#);
+        assert_eq!(shown(Sample(0, 1e21)), r#"[0,"1000000000000000000000"]"#);
+    }
+}

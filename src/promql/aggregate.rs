@@ -1,0 +1,82 @@
+//! Many series into few.
+
+use std::collections::BTreeMap;
+
+use super::{
+    error::QueryError,
+    evaluate::{Value, sort},
+    plan::{Aggregate, How},
+    quantile,
+    series::{Labels, Series},
+};
+
+/// Aggregates at each of `count` moments; `parameter` is the number that some of them take.
+pub fn aggregate(
+    of: &Aggregate,
+    parameter: Option<&[f64]>,
+    series: Vec<Series>,
+    count: usize,
+) -> Result<Value, QueryError> {
+    let mut groups: BTreeMap<Labels, Vec<Series>> = BTreeMap::new();
+    for series in series {
+        groups.entry(of.grouping.apply(&series.labels)).or_default().push(series);
+    }
+    let parameter = |moment: usize| parameter.map_or(f64::NAN, |numbers| numbers[moment]);
+    if matches!(of.how, How::TopK | How::BottomK) {
+        let mut kept = Vec::new();
+        for mut group in groups.into_values() {
+            for moment in 0..count {
+                keep_best(&mut group, moment, parameter(moment), of.how == How::TopK)?;
+            }
+            group.retain(|series| series.points.iter().any(Option::is_some));
+            sort(&mut group, of.how == How::TopK);
+            kept.extend(group);
+        }
+        return Ok(Value::Vector { series: kept, ordered: true });
+    }
+    let groups = groups.into_iter().map(|(labels, group)| {
+        let at = |moment: usize| {
+            let values: Vec<f64> = group.iter().filter_map(|of| of.points[moment]).collect();
+            (!values.is_empty()).then(|| combine(of.how, values, parameter(moment)))
+        };
+        Series { labels, points: (0..count).map(at).collect() }
+    });
+    Ok(Value::unordered(groups.collect()))
+}
+
+fn combine(how: How, values: Vec<f64>, parameter: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a number of series")]
+    let count = values.len() as f64;
+    match how {
+        How::Sum => values.iter().sum(),
+        How::Avg => values.iter().sum::<f64>() / count,
+        // These two give NaN only where there is nothing else.
+        How::Min => values.into_iter().fold(f64::NAN, f64::min),
+        How::Max => values.into_iter().fold(f64::NAN, f64::max),
+        How::Count => count,
+        How::Quantile => quantile::of_values(parameter, values),
+        How::TopK | How::BottomK => f64::NAN,
+    }
+}
+
+/// Leaves the largest or smallest `k` values of a moment, NaN last.
+fn keep_best(group: &mut [Series], moment: usize, k: f64, largest: bool) -> Result<(), QueryError> {
+    if k.is_nan() || k.abs() > 9e15 {
+        return Err(QueryError::Execution(format!("Scalar value {k} overflows int64")));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 or more")]
+    let k = k.max(0.0) as usize;
+    let mut there: Vec<(f64, usize)> = group
+        .iter()
+        .enumerate()
+        .filter_map(|(place, series)| Some((series.points[moment]?, place)))
+        .collect();
+    there.sort_by(|(a, _), (b, _)| {
+        let by_value = if largest { b.total_cmp(a) } else { a.total_cmp(b) };
+        a.is_nan().cmp(&b.is_nan()).then(by_value)
+    });
+    for (_, place) in there.into_iter().skip(k) {
+        group[place].points[moment] = None;
+    }
+    Ok(())
+}

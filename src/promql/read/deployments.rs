@@ -1,0 +1,251 @@
+//! The metrics of the deployments.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use jiff::Timestamp;
+
+use super::{HOUR_MS, Moments, Reader, Result, growth, profile_labels};
+use crate::{
+    domain::{BOUNDS_MS, Dimension, Profile, StartupTimes, newer_release},
+    promql::{
+        catalog::Metric,
+        plan::Growth,
+        series::{Labels, NAME, Series},
+    },
+    storage::{Activity, DeploymentFilter, WINDOW_NAMES},
+};
+
+/// Starts that `mattermost_recent_start` lists.
+const RECENT: u32 = 100;
+/// Label of a histogram's part.
+const BOUND: &str = "le";
+const WINDOW: &str = "window";
+
+impl Reader<'_> {
+    pub(super) async fn metric(&self, metric: Metric) -> Result<Vec<Series>> {
+        match metric {
+            Metric::Starts => self.starts().await,
+            Metric::StartupBucket | Metric::StartupSum | Metric::StartupCount => {
+                self.startup(metric).await
+            }
+            Metric::Instances | Metric::InstancesReturned => self.instances(metric).await,
+            Metric::ActiveInstances | Metric::ReturningInstances => self.activity(metric).await,
+            Metric::NewestVersion => self.newest_version().await,
+            Metric::RecentStart => self.recent_starts().await,
+        }
+    }
+
+    async fn starts(&self) -> Result<Vec<Series>> {
+        let (labels, groups) = self.groups(&[]).await?;
+        let moments = self.moments();
+        self.check(labels.len(), moments.asked.len())?;
+        let table = self.database.starts_at(&moments.asked, &groups).await?;
+        let series = labels.into_iter().zip(table).map(|(labels, counted)| {
+            let points = self.counter(&moments, |moment| counted[moment], |moment| counted[moment]);
+            self.series(Metric::Starts, labels, points)
+        });
+        Ok(series.collect())
+    }
+
+    async fn startup(&self, metric: Metric) -> Result<Vec<Series>> {
+        let bounds: Vec<(usize, String)> = match metric {
+            Metric::StartupBucket => BOUNDS_MS
+                .iter()
+                .map(|&bound| (f64::from(bound) / 1000.0).to_string())
+                .chain(["+Inf".to_owned()])
+                .enumerate()
+                .filter(|(_, bound)| self.selects(BOUND, bound))
+                .collect(),
+            _ => vec![(0, String::new())],
+        };
+        let extra: &[&str] = if metric == Metric::StartupBucket { &[BOUND] } else { &[] };
+        let (labels, groups) = self.groups(extra).await?;
+        let moments = self.moments();
+        self.check(labels.len() * BOUNDS_MS.len(), moments.asked.len())?;
+        let table = self.database.startup_at(&moments.asked, &groups).await?;
+        let mut series = Vec::with_capacity(labels.len() * bounds.len());
+        for (labels, mut counted) in labels.into_iter().zip(table) {
+            // From how many fell into each bucket to how many into it or one below.
+            for StartupTimes { buckets, .. } in &mut counted {
+                for bucket in 1..buckets.len() {
+                    buckets[bucket] += buckets[bucket - 1];
+                }
+            }
+            let count = |moment: usize| counted[moment].buckets[BOUNDS_MS.len()];
+            for (bucket, bound) in &bounds {
+                let value = |moment: usize| match metric {
+                    Metric::StartupBucket => counted[moment].buckets[*bucket],
+                    Metric::StartupSum => counted[moment].sum_ms,
+                    _ => count(moment),
+                };
+                let mut points = self.counter(&moments, count, value);
+                let mut labels = labels.clone();
+                match metric {
+                    Metric::StartupBucket => {
+                        labels.insert(Cow::Borrowed(BOUND), bound.as_str().into());
+                    }
+                    Metric::StartupSum => {
+                        points.iter_mut().flatten().for_each(|value| *value /= 1000.0);
+                    }
+                    _ => {}
+                }
+                series.push(self.series(metric, labels, points));
+            }
+        }
+        Ok(series)
+    }
+
+    async fn instances(&self, metric: Metric) -> Result<Vec<Series>> {
+        if !self.selects_others(&[]) || !self.selects_no_dimension() {
+            return Ok(Vec::new());
+        }
+        let moments = self.moments();
+        let counted = self.database.instances_at(&moments.asked).await?;
+        let which = usize::from(metric == Metric::InstancesReturned);
+        let points = moments.at.iter().map(|at| Some(float(counted[(*at)?]?[which]))).collect();
+        Ok(vec![self.series(metric, Labels::new(), points)])
+    }
+
+    async fn activity(&self, metric: Metric) -> Result<Vec<Series>> {
+        let (labels, groups) = self.groups(&[WINDOW]).await?;
+        let moments = self.moments();
+        self.check(labels.len() * WINDOW_NAMES.len(), moments.asked.len())?;
+        let now = Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX);
+        let table = self.database.activity_at(now, &moments.asked, &groups).await?;
+        let mut series = Vec::new();
+        for (labels, row) in labels.into_iter().zip(table) {
+            for (window, name) in WINDOW_NAMES.into_iter().enumerate() {
+                if !self.selects(WINDOW, name) {
+                    continue;
+                }
+                let count = |activity: Activity| match metric {
+                    Metric::ActiveInstances => activity.active[window],
+                    _ => activity.returning[window],
+                };
+                let points = moments.at.iter().map(|at| Some(float(count(row[(*at)?]?)))).collect();
+                let mut labels = labels.clone();
+                labels.insert(Cow::Borrowed(WINDOW), name.into());
+                series.push(self.series(metric, labels, points));
+            }
+        }
+        Ok(series)
+    }
+
+    async fn newest_version(&self) -> Result<Vec<Series>> {
+        const VERSION: &str = Dimension::ImageVersion.name();
+        let mut first: Vec<(i64, String)> = self
+            .database
+            .first_days()
+            .await?
+            .into_iter()
+            .map(|(profile, hour)| (hour, profile.image_version))
+            .collect();
+        first.sort();
+        let mut series: BTreeMap<String, Vec<Option<f64>>> = BTreeMap::new();
+        let mut to_come = first.into_iter().peekable();
+        let mut newest = None;
+        for (position, time) in self.times().enumerate() {
+            while let Some((_, version)) = to_come.next_if(|(hour, _)| hour * HOUR_MS <= time) {
+                newest = newer_release(newest, version);
+            }
+            if let Some(newest) = &newest {
+                series.entry(newest.clone()).or_insert_with(|| vec![None; self.grid.count])
+                    [position] = Some(1.0);
+            }
+        }
+        let selected = series.into_iter().filter(|(version, _)| {
+            self.selects(VERSION, version)
+                && self.selects_others(&[VERSION])
+                && Dimension::ALL[1..].iter().all(|of| self.selects(of.name(), ""))
+        });
+        Ok(selected
+            .map(|(version, points)| {
+                let labels = Labels::from([(Cow::Borrowed(VERSION), version.into())]);
+                self.series(Metric::NewestVersion, labels, points)
+            })
+            .collect())
+    }
+
+    async fn recent_starts(&self) -> Result<Vec<Series>> {
+        const OWN: [&str; 3] = ["report", "instance_id", "startup_time_ms"];
+        if !self.selects_others(&OWN) {
+            return Ok(Vec::new());
+        }
+        let end = self.times().last().unwrap_or(self.now).min(self.now);
+        let end = Timestamp::from_millisecond(end.saturating_add(1)).unwrap_or(Timestamp::MAX);
+        let filter =
+            DeploymentFilter { until: Some(end), starts_only: true, ..DeploymentFilter::default() };
+        let starts = self.database.deployments(&filter, RECENT).await?;
+        let mut series = Vec::new();
+        for start in starts {
+            let profile = Profile {
+                image_version: start.image_version,
+                architecture: start.architecture,
+                os: start.os,
+                container_runtime: start.container_runtime,
+                db_type: start.db_type,
+                telemetry_version: start.telemetry_version,
+            };
+            let own = [
+                start.id.to_string(),
+                start.instance_id,
+                start.startup_ms.map_or(String::new(), |time| time.to_string()),
+            ];
+            let dimensions =
+                Dimension::ALL.iter().all(|of| self.selects(of.name(), profile.get(*of)));
+            if !dimensions || OWN.iter().zip(&own).any(|(label, value)| !self.selects(label, value))
+            {
+                continue;
+            }
+            let mut labels = profile_labels(&profile, None);
+            for (label, value) in OWN.into_iter().zip(own) {
+                if !value.is_empty() {
+                    labels.insert(Cow::Borrowed(label), value.into());
+                }
+            }
+            let arrival = start.received_at.as_millisecond();
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age")]
+            let value = arrival as f64 / 1000.0;
+            let points = self.times().map(|time| (arrival <= time).then_some(value)).collect();
+            series.push(self.series(Metric::RecentStart, labels, points));
+        }
+        Ok(series)
+    }
+
+    /// The values of a counter, or its growth. It is there from its first count on.
+    fn counter(
+        &self,
+        moments: &Moments,
+        is_there: impl Fn(usize) -> u64,
+        value: impl Fn(usize) -> u64,
+    ) -> Vec<Option<f64>> {
+        let ends = moments.at.iter().zip(&moments.before);
+        ends.map(|(at, before)| {
+            let at = (*at).filter(|at| is_there(*at) > 0)?;
+            Some(match self.wanted.growth {
+                None => float(value(at)),
+                Some(Growth { range_ms, per_second }) => {
+                    let before = (*before)?;
+                    growth(float(value(at) - value(before)), range_ms, per_second)
+                }
+            })
+        })
+        .collect()
+    }
+
+    fn series(&self, metric: Metric, mut labels: Labels, points: Vec<Option<f64>>) -> Series {
+        if self.wanted.growth.is_none() {
+            labels.insert(Cow::Borrowed(NAME), metric.name().into());
+        }
+        Series { labels, points }
+    }
+
+    fn selects_no_dimension(&self) -> bool {
+        Dimension::ALL.iter().all(|of| self.selects(of.name(), ""))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count; PromQL knows no other numbers")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,207 @@
+//! Reads the series that an expression needs out of what storage has counted.
+
+mod deployments;
+mod server;
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use promql_parser::label::Matcher;
+
+use super::{
+    MAX_SERIES, MAX_VALUES,
+    catalog::{Kind, METRICS},
+    error::QueryError,
+    plan::{Grouping, Read, Selector},
+    series::{Grid, Labels, NAME, Series},
+};
+use crate::{
+    domain::{Dimension, Profile},
+    storage::{Database, Groups, NOW},
+};
+
+type Result<T> = std::result::Result<T, QueryError>;
+
+/// How far after the present a moment may lie, for a client whose clock is ahead.
+const AHEAD_MS: i64 = 5 * 60_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Refuses to hold more values than a small machine can.
+pub fn check_size(values: usize) -> Result<()> {
+    if values > MAX_VALUES {
+        return Err(QueryError::Execution(format!(
+            "the query needs more than {MAX_VALUES} values: ask for less time, longer steps or \
+             fewer series"
+        )));
+    }
+    Ok(())
+}
+
+/// Reads the selected series, at each moment of the grid.
+pub async fn read(
+    database: &Database,
+    now: Timestamp,
+    grid: Grid,
+    wanted: &Read,
+) -> Result<Vec<Series>> {
+    let reader = Reader { database, now: now.as_millisecond(), grid, wanted };
+    let mut series = Vec::new();
+    for metric in METRICS {
+        if !wanted.selector.selects_name(metric.name()) {
+            continue;
+        }
+        if wanted.growth.is_some() && metric.kind() == Kind::Gauge {
+            return Err(QueryError::BadData(format!(
+                "{} is a gauge: increase() and rate() of it are not supported by this server",
+                metric.name()
+            )));
+        }
+        series.extend(reader.metric(metric).await?);
+    }
+    series.extend(reader.of_server().await?);
+    // There is nothing in the future, but for an offset into it: that is answered as of now.
+    for (moment, time) in grid.times().enumerate() {
+        if time > reader.now.saturating_add(AHEAD_MS) {
+            series.iter_mut().for_each(|series| series.points[moment] = None);
+        }
+    }
+    if series.len() > MAX_SERIES {
+        return Err(too_many_series());
+    }
+    Ok(series)
+}
+
+/// Labels of all series that a selector selects, whenever they had a value.
+///
+/// # Errors
+/// What the database says, or that there are too many.
+pub async fn existing(
+    database: &Database,
+    now: Timestamp,
+    selector: &Selector,
+) -> Result<Vec<Labels>> {
+    let selector = Selector { offset_ms: 0, ..selector.clone() };
+    let grid = Grid::at(now.as_millisecond());
+    // What has a value at present has all that it ever had, but for a server's series that ended.
+    let mut series: Vec<Labels> = Vec::new();
+    let wanted = Read::from(selector);
+    let reader = Reader { database, now: grid.start, grid, wanted: &wanted };
+    for metric in METRICS {
+        if wanted.selector.selects_name(metric.name()) {
+            series.extend(reader.metric(metric).await?.into_iter().map(|of| of.labels));
+        }
+    }
+    series.extend(reader.selected_of_server().await?.into_iter().map(|(_, labels)| labels));
+    if series.len() > MAX_SERIES {
+        return Err(too_many_series());
+    }
+    series.sort();
+    Ok(series)
+}
+
+fn too_many_series() -> QueryError {
+    QueryError::Execution(format!("the query selects more than {MAX_SERIES} series"))
+}
+
+struct Reader<'a> {
+    database: &'a Database,
+    now: i64,
+    grid: Grid,
+    wanted: &'a Read,
+}
+
+impl Reader<'_> {
+    /// The profiles that are selected, in groups that are to be counted together, and the labels
+    /// of each group. `own` are labels that the metric has besides those of a report.
+    async fn groups(&self, own: &[&str]) -> Result<(Vec<Labels>, Groups)> {
+        if !self.selects_others(own) {
+            return Ok((Vec::new(), Groups::new()));
+        }
+        let profiles = self.database.profiles().await?;
+        let mut places: BTreeMap<Labels, usize> = BTreeMap::new();
+        let mut groups = Groups::new();
+        let keep = self.wanted.keep.as_ref();
+        for (number, profile) in profiles {
+            if Dimension::ALL.iter().all(|of| self.selects(of.name(), profile.get(*of))) {
+                let next = places.len();
+                let place = *places.entry(profile_labels(&profile, keep)).or_insert(next);
+                groups.push((number, place));
+            }
+        }
+        let mut labels = vec![Labels::new(); places.len()];
+        for (of, place) in places {
+            labels[place] = of;
+        }
+        Ok((labels, groups))
+    }
+
+    /// Whether every condition on a label that is neither of a report nor the metric's own lets
+    /// pass what has no such label.
+    fn selects_others(&self, own: &[&str]) -> bool {
+        self.conditions()
+            .filter(|of| {
+                let name = of.name.as_str();
+                !own.contains(&name) && Dimension::ALL.iter().all(|of| of.name() != name)
+            })
+            .all(|of| of.is_match(""))
+    }
+
+    fn selects(&self, label: &str, value: &str) -> bool {
+        self.conditions().filter(|of| of.name == label).all(|of| of.is_match(value))
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = &Matcher> {
+        self.wanted.selector.matchers.iter().filter(|of| of.name != NAME)
+    }
+
+    fn check(&self, series: usize, moments: usize) -> Result<()> {
+        if series > MAX_SERIES {
+            return Err(too_many_series());
+        }
+        check_size(series.saturating_mul(moments.max(self.grid.count)))
+    }
+
+    /// The moments of the grid, moved by the offset.
+    fn times(&self) -> impl Iterator<Item = i64> + use<> {
+        let offset = self.wanted.selector.offset_ms;
+        self.grid.times().map(move |time| time.saturating_sub(offset))
+    }
+
+    fn moments(&self) -> Moments {
+        let moment = |time: i64| {
+            if time >= self.now { NOW } else { time.div_euclid(HOUR_MS) }
+        };
+        let range = self.wanted.growth.map_or(0, |growth| growth.range_ms);
+        let mut asked: Vec<i64> = self
+            .times()
+            .flat_map(|time| [moment(time), moment(time.saturating_sub(range))])
+            .collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let place = |time: i64| asked.binary_search(&moment(time)).ok();
+        let at = self.times().map(place).collect();
+        let before = self.times().map(|time| place(time.saturating_sub(range))).collect();
+        Moments { asked, at, before }
+    }
+}
+
+/// The moments that storage is asked for, in order, and where those of the grid are among them.
+struct Moments {
+    asked: Vec<i64>,
+    at: Vec<Option<usize>>,
+    /// The moment a range before each of them.
+    before: Vec<Option<usize>>,
+}
+
+fn growth(by: f64, range_ms: i64, per_second: bool) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a length of time")]
+    if per_second { by * 1000.0 / range_ms as f64 } else { by }
+}
+
+fn profile_labels(profile: &Profile, keep: Option<&Grouping>) -> Labels {
+    Dimension::ALL
+        .into_iter()
+        .filter(|of| keep.is_none_or(|keep| keep.keeps(of.name())))
+        .map(|of| (Cow::Borrowed(of.name()), Arc::from(profile.get(of))))
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! The server's own metrics.
+
+use std::{borrow::Cow, sync::Arc};
+
+use jiff::Timestamp;
+use promql_parser::{
+    label::MatchOp,
+    parser::{self, Expr},
+};
+
+use super::{Reader, Result, check_size, growth};
+use crate::{
+    promql::{
+        catalog::METRICS,
+        plan::Growth,
+        series::{Labels, NAME, Series},
+    },
+    storage::LONGEST_GAP,
+};
+
+impl Reader<'_> {
+    /// The server's own metrics that are selected: the numbers of their series, and labels.
+    pub(super) async fn selected_of_server(&self) -> Result<Vec<(i64, Labels)>> {
+        if METRICS.iter().any(|metric| self.names_only(metric.name())) {
+            return Ok(Vec::new());
+        }
+        let known = self.database.sample_series().await?;
+        let matchers = &self.wanted.selector.matchers;
+        Ok(known
+            .into_iter()
+            .map(|(id, name)| (id, stored_labels(&name)))
+            .filter(|(_, labels)| {
+                matchers
+                    .iter()
+                    .all(|of| of.is_match(labels.get(of.name.as_str()).map_or("", |v| v)))
+            })
+            .collect())
+    }
+
+    pub(super) async fn of_server(&self) -> Result<Vec<Series>> {
+        let selected = self.selected_of_server().await?;
+        if selected.is_empty() {
+            return Ok(Vec::new());
+        }
+        check_size(selected.len().saturating_mul(self.grid.count))?;
+        let (ids, labels): (Vec<_>, Vec<_>) = selected.into_iter().unzip();
+        let time =
+            |time: i64| Timestamp::from_millisecond(time.min(self.now)).unwrap_or(Timestamp::MIN);
+        let ends: Vec<Timestamp> = self.times().map(time).collect();
+        let at_end = self.database.samples_at(&ids, &ends).await?;
+        let fresh = |sample: &Option<(Timestamp, f64)>, end: Timestamp| {
+            let (taken, value) = (*sample)?;
+            let age = end.as_second() - taken.as_second();
+            (age <= (LONGEST_GAP + 1) * 60).then_some(value)
+        };
+        let Some(Growth { range_ms, per_second }) = self.wanted.growth else {
+            return Ok(labels
+                .into_iter()
+                .zip(at_end)
+                .map(|(labels, row)| {
+                    let points =
+                        row.iter().zip(&ends).map(|(sample, end)| fresh(sample, *end)).collect();
+                    Series { labels, points }
+                })
+                .collect());
+        };
+        let begins: Vec<Timestamp> =
+            self.times().map(|moment| time(moment.saturating_sub(range_ms))).collect();
+        let at_begin = self.database.samples_at(&ids, &begins).await?;
+        let mut series = Vec::new();
+        for ((mut labels, ended), begun) in labels.into_iter().zip(at_end).zip(at_begin) {
+            labels.remove(NAME);
+            let points = (0..self.grid.count)
+                .map(|place| {
+                    let (taken, end) = ended[place]?;
+                    // It grew within the range, or it is known to have stayed the same.
+                    let within = taken > begins[place];
+                    if !within {
+                        fresh(&ended[place], ends[place])?;
+                    }
+                    let (_, begin) = begun[place]?;
+                    Some(growth(end - begin, range_ms, per_second))
+                })
+                .collect();
+            series.push(Series { labels, points });
+        }
+        Ok(series)
+    }
+
+    /// Whether the selector asks for this name and no other.
+    fn names_only(&self, name: &str) -> bool {
+        self.wanted
+            .selector
+            .matchers
+            .iter()
+            .any(|of| of.name == NAME && of.value == name && matches!(of.op, MatchOp::Equal))
+    }
+}
+
+/// The labels of a series that is stored as the text format writes it, which PromQL reads, too.
+fn stored_labels(series: &str) -> Labels {
+    let Ok(Expr::VectorSelector(selector)) = parser::parse(series) else {
+        return Labels::new();
+    };
+    let mut labels: Labels = selector
+        .matchers
+        .matchers
+        .into_iter()
+        .map(|of| (Cow::Owned(of.name), Arc::from(of.value)))
+        .collect();
+    if let Some(name) = selector.name {
+        labels.insert(Cow::Borrowed(NAME), name.into());
+    }
+    labels
+}

@@ -1,0 +1,289 @@
+//! What was counted as it stood at moments of the past.
+//!
+//! A moment is an hour's number: everything before that hour is counted. [`NOW`] is the present
+//! moment, with all that the running hour has brought. Profiles are asked for in groups, which
+//! the caller makes: what is selected and what is added up is not decided here.
+
+use jiff::Timestamp;
+
+use super::{Database, Result, active::WINDOWS_HOURS, stats::count, time};
+use crate::domain::{BUCKETS, Profile, StartupTimes};
+
+/// The present moment, after every hour.
+pub const NOW: i64 = i64::MAX;
+
+/// Which group each wanted profile belongs to: pairs of a profile's number and a group, counted
+/// from 0.
+pub type Groups = Vec<(i64, usize)>;
+
+/// Counts of groups at moments: a row a group, a column a moment.
+pub type Table<T> = Vec<Vec<T>>;
+
+/// Active and returning instances within each of [`WINDOWS_HOURS`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Seen within the window.
+    pub active: [u64; WINDOWS_HOURS.len()],
+    /// Those of them that were seen on two or more days, ever.
+    pub returning: [u64; WINDOWS_HOURS.len()],
+}
+
+impl Database {
+    /// Every profile that was ever reported, with its number.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn profiles(&self) -> Result<Vec<(i64, Profile)>> {
+        let rows = sqlx::query!(
+            "SELECT profiles.id, image_version, architecture, os, container_runtime, db_type,
+                    telemetry_version
+             FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
+             WHERE span = 0
+             ORDER BY profiles.id"
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let profile = Profile {
+                    image_version: row.image_version,
+                    architecture: row.architecture,
+                    os: row.os,
+                    container_runtime: row.container_runtime,
+                    db_type: row.db_type,
+                    telemetry_version: row.telemetry_version,
+                };
+                (row.id, profile)
+            })
+            .collect())
+    }
+
+    /// Starts before each of `moments`, which must be in order and different.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn starts_at(&self, moments: &[i64], groups: &Groups) -> Result<Table<u64>> {
+        let (stretches, members) = (json(&stretches(moments))?, json(groups)?);
+        let rows = sqlx::query_file!("src/storage/sql/counts.sql", stretches, members)
+            .fetch_all(&self.readers)
+            .await?;
+        let rows = rows.into_iter().map(|row| (row.stretch, row.member, count(row.starts)));
+        Ok(before_each(moments.len(), groups, rows, |total, after| *total -= after))
+    }
+
+    /// Startup times of the starts before each of `moments`, which must be in order and different.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn startup_at(
+        &self,
+        moments: &[i64],
+        groups: &Groups,
+    ) -> Result<Table<StartupTimes>> {
+        let (stretches, members) = (json(&stretches(moments))?, json(groups)?);
+        let rows = sqlx::query_file!("src/storage/sql/startup_counts.sql", stretches, members)
+            .fetch_all(&self.readers)
+            .await?;
+        let rows = rows
+            .into_iter()
+            .map(|row| {
+                let buckets: [u64; BUCKETS] = serde_json::from_str(&row.buckets)
+                    .map_err(|error| sqlx::Error::Decode(error.into()))?;
+                let startup = StartupTimes { sum_ms: count(row.sum_ms), buckets };
+                Ok((row.stretch, row.member, startup))
+            })
+            .collect::<sqlx::Result<Vec<_>>>()?;
+        Ok(before_each(moments.len(), groups, rows.into_iter(), |total, after| {
+            total.sum_ms -= after.sum_ms;
+            total.buckets.iter_mut().zip(after.buckets).for_each(|(total, of)| *total -= of);
+        }))
+    }
+
+    /// Active instances at each of `moments`; `None` where nothing is known of a group.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn activity_at(
+        &self,
+        now: Timestamp,
+        moments: &[i64],
+        groups: &Groups,
+    ) -> Result<Table<Option<Activity>>> {
+        let mut table = vec![vec![None; moments.len()]; group_count(groups)];
+        let (hours, members) = (json(moments)?, json(groups)?);
+        let rows = sqlx::query_file!("src/storage/sql/snapshots_at.sql", hours, members)
+            .fetch_all(&self.readers)
+            .await?;
+        for row in rows {
+            let activity = Activity {
+                active: [row.active_24h, row.active_7d, row.active_30d].map(count),
+                returning: [row.returning_24h, row.returning_7d, row.returning_30d].map(count),
+            };
+            set(&mut table, row.member, row.moment, Some(activity));
+        }
+        if let Some(present) = moments.iter().position(|&moment| moment == NOW) {
+            table.iter_mut().for_each(|row| row[present] = None);
+            for (profile, activity) in self.activity_now(now).await? {
+                for (_, group) in groups.iter().filter(|(of, _)| *of == profile) {
+                    let sum = table[*group][present].get_or_insert_default();
+                    for window in 0..WINDOWS_HOURS.len() {
+                        sum.active[window] += activity.active[window];
+                        sum.returning[window] += activity.returning[window];
+                    }
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    /// Distinct instance ids at each of `moments`, and those of them seen on two or more days;
+    /// `None` before the first one.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn instances_at(&self, moments: &[i64]) -> Result<Vec<Option<[u64; 2]>>> {
+        let hours = json(moments)?;
+        let rows = sqlx::query!(
+            r#"SELECT
+                   key + 0 AS "moment!: i64",
+                   iif(value = 9223372036854775807, totals.instances, past.instances)
+                       AS "instances: i64",
+                   iif(value = 9223372036854775807, totals.returning_instances,
+                       past.returning_instances) AS "returning: i64"
+               FROM json_each(?)
+               CROSS JOIN totals
+               LEFT JOIN snapshot_totals AS past
+                   ON past.hour = (SELECT max(hour) FROM snapshot_totals WHERE hour <= value)"#,
+            hours
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let mut table = vec![vec![None; moments.len()]];
+        for row in rows {
+            if let (Some(instances), Some(returning)) = (row.instances, row.returning) {
+                set(&mut table, 0, row.moment, Some([instances, returning].map(count)));
+            }
+        }
+        Ok(table.swap_remove(0))
+    }
+
+    /// The first day on which each profile was reported, in hours since 1970.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn first_days(&self) -> Result<Vec<(Profile, i64)>> {
+        let first = sqlx::query!(
+            r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM rollups
+               WHERE span = 24 AND starts > 0 GROUP BY profile"#
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let first: std::collections::HashMap<i64, i64> =
+            first.into_iter().map(|row| (row.profile, row.hour)).collect();
+        let profiles = self.profiles().await?;
+        Ok(profiles
+            .into_iter()
+            .filter_map(|(number, profile)| Some((profile, *first.get(&number)?)))
+            .collect())
+    }
+
+    async fn activity_now(&self, now: Timestamp) -> Result<Vec<(i64, Activity)>> {
+        let hour = time::hour(now);
+        let rows = sqlx::query!(
+            r#"SELECT
+                   profile AS "profile!",
+                   coalesce(sum(instances) FILTER (WHERE hour >= ?1 - 24), 0) AS "a1!: i64",
+                   coalesce(sum(instances) FILTER (WHERE hour >= ?1 - 168), 0) AS "a7!: i64",
+                   sum(instances) AS "a30!: i64",
+                   coalesce(sum(returning_instances) FILTER (WHERE hour >= ?1 - 24), 0)
+                       AS "r1!: i64",
+                   coalesce(sum(returning_instances) FILTER (WHERE hour >= ?1 - 168), 0)
+                       AS "r7!: i64",
+                   sum(returning_instances) AS "r30!: i64"
+               FROM activity
+               WHERE hour >= ?1 - 720
+               GROUP BY profile
+               HAVING sum(instances) > 0"#,
+            hour
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let activity = Activity {
+                    active: [row.a1, row.a7, row.a30].map(count),
+                    returning: [row.r1, row.r7, row.r30].map(count),
+                };
+                (row.profile, activity)
+            })
+            .collect())
+    }
+}
+
+/// The stretches of time that are read to know what was counted before each moment: of all
+/// time (number 0), and from each moment to the next or to the present (its position, from 1).
+/// As rows of `[stretch, span, from, to]`: whole days are read from the rollups of days.
+///
+/// Backwards, since nearly all questions are about the latest part of the history.
+fn stretches(moments: &[i64]) -> Vec<(usize, i64, i64, i64)> {
+    let mut rows = vec![(0, 0, 0, 1)];
+    for (position, &from) in moments.iter().enumerate() {
+        let to = moments.get(position + 1).copied().unwrap_or(NOW);
+        let first_day = from.saturating_add(23).div_euclid(24).saturating_mul(24);
+        let past_day = if to == NOW { NOW } else { to.div_euclid(24) * 24 };
+        let stretch = position + 1;
+        if first_day < past_day {
+            rows.push((stretch, 1, from, first_day));
+            rows.push((stretch, 24, first_day, past_day));
+            rows.push((stretch, 1, past_day, to));
+        } else {
+            rows.push((stretch, 1, from, to));
+        }
+    }
+    rows.retain(|(_, _, from, to)| from < to);
+    rows
+}
+
+/// From what was counted of all time and in the stretches after each moment to what was counted
+/// before each.
+fn before_each<T: Clone + Default>(
+    moments: usize,
+    groups: &Groups,
+    rows: impl Iterator<Item = (i64, i64, T)>,
+    take_away: impl Fn(&mut T, &T),
+) -> Table<T> {
+    let mut table = vec![vec![T::default(); moments + 1]; group_count(groups)];
+    for (stretch, group, counted) in rows {
+        set(&mut table, group, stretch, counted);
+    }
+    for row in &mut table {
+        let mut left = std::mem::take(&mut row[0]);
+        for counted in row[1..].iter_mut().rev() {
+            take_away(&mut left, counted);
+            *counted = left.clone();
+        }
+        row.remove(0);
+    }
+    table
+}
+
+fn group_count(groups: &Groups) -> usize {
+    groups.iter().map(|(_, group)| group + 1).max().unwrap_or(0)
+}
+
+/// Puts a value into a cell whose place the database tells.
+pub(super) fn set<T>(table: &mut Table<T>, row: i64, column: i64, value: T) {
+    let cell = usize::try_from(row)
+        .ok()
+        .zip(usize::try_from(column).ok())
+        .and_then(|(row, column)| table.get_mut(row).and_then(|row| row.get_mut(column)));
+    if let Some(cell) = cell {
+        *cell = value;
+    }
+}
+
+fn json(value: &(impl serde::Serialize + ?Sized)) -> sqlx::Result<String> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+}

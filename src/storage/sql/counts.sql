@@ -1,0 +1,22 @@
+-- Starts by stretch of time and by group of profiles.
+--
+-- ?1 is a JSON array of [stretch, span, from, to]: the rollups of that span whose period begins
+-- from `from` to before `to`. ?2 is a JSON array of [profile, group]; other profiles are left out.
+WITH
+stretches (stretch, span, first, past) AS MATERIALIZED (
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
+),
+groups (profile, member) AS MATERIALIZED (
+    SELECT value ->> 0, value ->> 1 FROM json_each(?2)
+)
+SELECT
+    stretch AS "stretch!: i64",
+    member AS "member!: i64",
+    sum(starts) AS "starts!: i64"
+FROM stretches
+CROSS JOIN rollups
+    ON rollups.span = stretches.span
+    AND rollups.period >= stretches.first
+    AND rollups.period < stretches.past
+INNER JOIN groups ON groups.profile = rollups.profile
+GROUP BY 1, 2

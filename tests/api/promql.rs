@@ -1,0 +1,231 @@
+//! The Prometheus API over a small fleet whose counts can be told by hand.
+
+use insta::assert_snapshot;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{App, report, show, stock};
+
+/// Three days. The clock stands at 12:34:56 of the third.
+async fn fleet(app: &App) {
+    app.report(&report("keeper", json!({"startup_time_ms": 1000}))).await;
+    for _ in 0..3 {
+        app.report(&report("looper", json!({"startup_time_ms": 4000, "architecture": "amd64"})))
+            .await;
+    }
+    app.pass(24);
+    app.report(&report("keeper", json!({"image_version": "v11.1.0", "startup_time_ms": 2000})))
+        .await;
+    app.pass(1);
+    app.report(&report("new", json!({"db_type": "mysql"}))).await;
+    app.pass(23);
+}
+
+/// A query's answer, a line a series: its labels without those that are the same everywhere, and
+/// its values.
+fn shown(answer: &Value) -> String {
+    if answer["status"] != "success" {
+        return format!("{answer}\n");
+    }
+    let data = &answer["data"];
+    let kind = data["resultType"].as_str().unwrap();
+    let Some(series) = data["result"].as_array().filter(|_| kind != "scalar") else {
+        return format!("{kind} {}\n", data["result"]);
+    };
+    let mut text = format!("{kind}\n");
+    for of in series {
+        let labels: Vec<String> = of["metric"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| {
+                !["os", "container_runtime", "telemetry_version"].contains(&name.as_str())
+            })
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
+            .collect();
+        let values = if kind == "vector" { &of["value"] } else { &of["values"] };
+        text += &format!("    {{{}}} {values}\n", labels.join(","));
+    }
+    text
+}
+
+async fn query(app: &App, expression: &str) -> String {
+    let request = app.request(Method::POST, "/api/v1/query").form(&[("query", expression)]);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    format!("{expression}\n{}", shown(&answer))
+}
+
+async fn range(app: &App, expression: &str, start: &str, end: &str, step: &str) -> String {
+    let form = [("query", expression), ("start", start), ("end", end), ("step", step)];
+    let request = app.request(Method::POST, "/api/v1/query_range").form(&form);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    format!("{expression} [{start} {end} {step}]\n{}", shown(&answer))
+}
+
+#[tokio::test]
+async fn instant_queries() {
+    let app = App::start().await;
+    fleet(&app).await;
+    let mut answers = String::new();
+    for expression in [
+        "1 + 1",
+        "1 > bool 2",
+        "-(2 ^ 3 ^ 0) % 3",
+        "mattermost_starts_total",
+        "sum(mattermost_starts_total)",
+        "sum by (architecture) (mattermost_starts_total)",
+        "sum without (image_version, os, container_runtime, telemetry_version) (mattermost_starts_total)",
+        "mattermost_starts_total{architecture=\"x86_64\"} offset 1d",
+        "sum(mattermost_starts_total{image_version=~\"v11.0.*\", db_type!=\"mysql\"})",
+        "sum(mattermost_starts_total{db_type!~\"my.*\"})",
+        "sum(mattermost_starts_total{nosuch=\"\"})",
+        "mattermost_starts_total{nosuch=\"x\"}",
+        "sum(increase(mattermost_starts_total[1d]))",
+        "sum by (image_version) (increase(mattermost_starts_total[2d]))",
+        "rate(mattermost_starts_total{architecture=\"x86_64\"}[1w])",
+        "histogram_quantile(0.5, sum by (le) (mattermost_startup_seconds_bucket))",
+        "sum(mattermost_startup_seconds_sum) / sum(mattermost_startup_seconds_count)",
+        "sum(mattermost_startup_seconds_bucket{le=\"1.5\"})",
+        "mattermost_instances",
+        "mattermost_instances_returned",
+        "sum by (window) (mattermost_active_instances)",
+        "sum by (image_version) (mattermost_active_instances{window=\"30d\"})",
+        "sum by (window) (mattermost_returning_instances)",
+        "mattermost_newest_version",
+        "sum by (image_version) (mattermost_active_instances{window=\"30d\"}) * on (image_version) mattermost_newest_version / scalar(sum(mattermost_active_instances{window=\"30d\"}))",
+        "topk(1, sum by (architecture) (mattermost_starts_total))",
+        "bottomk(1, sum by (architecture) (mattermost_starts_total))",
+        "sort_desc(sum by (image_version) (mattermost_starts_total))",
+        "count(mattermost_starts_total)",
+        "quantile(0.5, mattermost_starts_total)",
+        "max(mattermost_starts_total) - min(mattermost_starts_total)",
+        "avg(mattermost_starts_total)",
+        "sum by (architecture) (mattermost_starts_total) > 3",
+        "1 / (sum by (architecture) (mattermost_starts_total) - 3)",
+        "mattermost_recent_start{startup_time_ms=\"2000\"}",
+        "count(mattermost_recent_start)",
+        "sum(increase(telemetry_reports_accepted_total[1h]))",
+        "telemetry_build_info",
+    ] {
+        answers += &query(&app, expression).await;
+    }
+    assert_snapshot!("promql_instant", answers);
+}
+
+#[tokio::test]
+async fn range_queries() {
+    let app = App::start().await;
+    fleet(&app).await;
+    let (begin, end) = ("2026-01-31T00:00:00Z", "2026-02-03T00:00:00Z");
+    let answers = [
+        range(&app, "sum(mattermost_starts_total)", begin, end, "12h").await,
+        range(&app, "sum(increase(mattermost_starts_total[1d]))", begin, end, "1d").await,
+        range(&app, "sum(increase(mattermost_starts_total[36h]))", begin, end, "43200").await,
+        range(&app, "sum by (window) (mattermost_active_instances)", begin, end, "1d").await,
+        range(&app, "sum(increase(mattermost_starts_total[1d] offset -1d))", begin, end, "1d")
+            .await,
+        range(&app, "mattermost_instances offset -1d", begin, end, "1d").await,
+        range(&app, "mattermost_instances", begin, end, "1d").await,
+        range(&app, "mattermost_newest_version", begin, end, "1d").await,
+        range(&app, "2 * 3", begin, "2026-02-01T00:00:00Z", "1d").await,
+        range(&app, "topk(1, sum by (image_version) (mattermost_starts_total))", begin, end, "1d")
+            .await,
+        query(&app, "mattermost_starts_total{image_version=\"v11.1.0\"}[5h] offset 20h").await,
+    ]
+    .concat();
+    assert_snapshot!("promql_range", answers);
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_refused_by_name() {
+    let app = App::start().await;
+    let mut answers = String::new();
+    for expression in [
+        "",
+        "sum(",
+        "nosuch(1)",
+        "abs(mattermost_instances)",
+        "mattermost_instances @ 3",
+        "rate(mattermost_starts_total[1d:1h])",
+        "rate(mattermost_instances[1d])",
+        "stddev(mattermost_instances)",
+        "mattermost_instances and mattermost_instances",
+        "mattermost_instances * on (os) group_left mattermost_starts_total",
+        "{os=\"a\" or db_type=\"b\"}",
+        "\"text\"",
+        "mattermost_starts_total{os=~\"(\"}",
+        "topk(0/0, mattermost_starts_total)",
+    ] {
+        answers += &query(&app, expression).await;
+    }
+    let (begin, end) = ("2026-01-31T00:00:00Z", "2026-02-03T00:00:00Z");
+    answers += &range(&app, "mattermost_starts_total[1d]", begin, end, "1d").await;
+    answers += &range(&app, "1", begin, end, "20").await;
+    answers += &range(&app, "1", begin, end, "0").await;
+    answers += &range(&app, "1", begin, end, "soon").await;
+    answers += &range(&app, "1", end, begin, "1d").await;
+    answers += &range(&app, "1", "then", end, "1d").await;
+    assert_snapshot!("promql_refused", answers);
+    assert_snapshot!(
+        "promql_refused_answer",
+        show(app.get("/api/v1/query?query=abs(x)").await).await
+    );
+    let deep = format!("{}1{}", "(".repeat(1000), ")".repeat(1000));
+    assert!(query(&app, &deep).await.contains("nested more than 50 deep"));
+    let long = format!("1{}", " + 1".repeat(2000));
+    assert!(query(&app, &long).await.contains("nested more than 50 deep"));
+    let large = app.request(Method::POST, "/api/v1/query").form(&[("query", "1".repeat(20_000))]);
+    assert_eq!(large.send().await.unwrap().status(), 413);
+}
+
+#[tokio::test]
+async fn series_labels_and_metadata() {
+    let app = App::start().await;
+    fleet(&app).await;
+    let paths = [
+        "/api/v1/label/image_version/values",
+        "/api/v1/label/architecture/values?match[]=mattermost_starts_total{db_type=\"mysql\"}",
+        "/api/v1/label/window/values?start=0&end=1",
+        "/api/v1/label/nosuch/values",
+        "/api/v1/labels",
+        "/api/v1/labels?match[]=mattermost_instances&match[]=telemetry_build_info",
+        "/api/v1/series?match[]=mattermost_starts_total{architecture=\"x86_64\"}",
+        "/api/v1/series?match[]={__name__=~\"mattermost_instances.*\"}&limit=1",
+        "/api/v1/metadata?metric=mattermost_startup_seconds",
+        "/api/v1/status/buildinfo",
+    ];
+    let mut answers = app.rows(&paths).await;
+    let metadata = app.json("/api/v1/metadata").await;
+    for (name, of) in metadata["data"].as_object().unwrap() {
+        answers += &format!("{name} {}\n", of[0]["type"]);
+    }
+    let names = app.json("/api/v1/label/__name__/values").await;
+    answers += &serde_json::to_string_pretty(&names["data"]).unwrap();
+    assert_snapshot!("promql_series", answers);
+    assert_eq!(app.get("/api/v1/series").await.status(), 400);
+}
+
+/// An empty server has no series, and says so without an error.
+#[tokio::test]
+async fn an_empty_server_has_no_series() {
+    let app = App::start().await;
+    for expression in [
+        "mattermost_starts_total",
+        "sum(increase(mattermost_starts_total[1d]))",
+        "histogram_quantile(0.9, sum by (le) (rate(mattermost_startup_seconds_bucket[1d])))",
+        "mattermost_active_instances",
+        "mattermost_newest_version",
+        "mattermost_recent_start",
+    ] {
+        assert_eq!(query(&app, expression).await, format!("{expression}\nvector\n"));
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_needed() {
+    let app = App::start_with(|config| config.read_token = Some("secret".into())).await;
+    app.report(&stock("a")).await;
+    assert_eq!(app.get("/api/v1/query?query=1").await.status(), 401);
+    let request = app.request(Method::GET, "/api/v1/query?query=1").bearer_auth("secret");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+}
