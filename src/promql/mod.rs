@@ -88,6 +88,8 @@ async fn run(
                 ));
             }
             let samples = selector.samples_within(grid.start, range_ms)?;
+            // The offset is in the samples' own times.
+            let selector = Selector { offset_ms: 0, ..selector };
             let mut series = read::read(database, now, samples, &selector.into()).await?;
             series.retain(|series| series.points.iter().any(Option::is_some));
             return Ok(Answer::Matrix(samples, series));

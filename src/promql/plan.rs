@@ -208,7 +208,7 @@ impl Selector {
                 "the range has more than {MAX_STEPS} samples a series"
             )));
         }
-        Ok(Grid { start: start * step + self.offset_ms, step, count })
+        Ok(Grid { start: start * step, step, count })
     }
 }
 
