@@ -1,6 +1,7 @@
 //! The commands of the binary, one file each.
 
 mod backup;
+mod grafana;
 mod healthcheck;
 mod import;
 mod openapi;
@@ -38,6 +39,8 @@ enum Command {
     Import(import::Arguments),
     /// Recount everything and compare it with the stored counts
     Verify(DatabaseSettings),
+    /// What Grafana needs
+    Grafana(grafana::Arguments),
     /// Print the description of the HTTP interface
     Openapi,
 }
@@ -75,6 +78,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Backup(arguments)) => backup::run(&arguments).await,
         Some(Command::Import(arguments)) => import::run(&arguments).await,
         Some(Command::Verify(database)) => verify::run(&database).await,
+        Some(Command::Grafana(arguments)) => grafana::run(&arguments),
         Some(Command::Openapi) => openapi::run(),
     }
 }

@@ -7,6 +7,7 @@ mod concurrency;
 mod crash;
 mod errors;
 mod full_disk;
+mod grafana;
 mod limits;
 mod privacy;
 mod reads;
