@@ -1,6 +1,7 @@
 //! The commands of the binary, one file each.
 
 mod backup;
+mod client;
 mod grafana;
 mod healthcheck;
 mod import;
@@ -102,8 +103,9 @@ fn parse() -> Result<Arguments, ExitCode> {
         }
         _ => {
             let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            eprintln!("{line}");
+            // What is wrong, up to the blank line before the advice.
+            let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+            eprintln!("{}", lines.collect::<Vec<_>>().join(" "));
             ExitCode::from(2)
         }
     })
