@@ -5,6 +5,9 @@
 //! the same transaction, and when that is on disk the client gets its answer. The read routes
 //! ask [`storage`] for what was counted.
 //!
+//! [`simulation`] makes reports up, for demonstrations, tests and benchmarks. It knows [`domain`]
+//! alone.
+//!
 //! Dependencies point one way: `main → cli → app → http → ingest → storage → domain`.
 #![forbid(unsafe_code)]
 
@@ -16,4 +19,5 @@ pub mod domain;
 pub mod http;
 pub mod ingest;
 pub mod observability;
+pub mod simulation;
 pub mod storage;
