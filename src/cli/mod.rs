@@ -6,6 +6,7 @@ mod grafana;
 mod healthcheck;
 mod import;
 mod openapi;
+mod simulate;
 mod verify;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Import(import::Arguments),
     /// Recount everything and compare it with the stored counts
     Verify(DatabaseSettings),
+    /// Fill a database with the reports of a made-up fleet, or post them to a running server
+    Simulate(simulate::Arguments),
     /// What Grafana needs
     Grafana(grafana::Arguments),
     /// Print the description of the HTTP interface
@@ -79,6 +82,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Backup(arguments)) => backup::run(&arguments).await,
         Some(Command::Import(arguments)) => import::run(&arguments).await,
         Some(Command::Verify(database)) => verify::run(&database).await,
+        Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
         Some(Command::Grafana(arguments)) => grafana::run(&arguments),
         Some(Command::Openapi) => openapi::run(),
     }

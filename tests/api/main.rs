@@ -14,4 +14,5 @@ mod reads;
 mod reference;
 mod rollups;
 mod scrape;
+mod simulate;
 mod support;
