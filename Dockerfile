@@ -48,6 +48,7 @@ RUN cargo zigbuild --locked --release --target "$(cat /opt/target)"
 
 
 FROM dependencies AS built
+COPY build.rs ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY grafana grafana

@@ -3,9 +3,13 @@
 //! A report's way through it: [`http`] takes the request and makes a [`domain::Report`] of it,
 //! [`ingest`] queues it and writes it together with all that wait, [`storage`] counts it within
 //! the same transaction, and when that is on disk the client gets its answer. The read routes
-//! ask [`storage`] for what was counted.
+//! ask [`storage`] for what was counted; those for Grafana by way of [`promql`].
 //!
-//! Dependencies point one way: `main → cli → app → http → ingest → storage → domain`.
+//! [`simulation`] makes reports up, for demonstrations, tests and benchmarks. It knows [`domain`]
+//! alone.
+//!
+//! Dependencies point one way: `main → cli → app → http → ingest → storage → domain`, and
+//! [`promql`] stands beside [`ingest`].
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -17,4 +21,5 @@ pub mod http;
 pub mod ingest;
 pub mod observability;
 pub mod promql;
+pub mod simulation;
 pub mod storage;

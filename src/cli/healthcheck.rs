@@ -6,11 +6,11 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use http::{Request, header};
-use http_body_util::Empty;
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use http::Request;
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use super::client;
 
 /// Time in which the server must answer.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
@@ -32,15 +32,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("cannot connect to {address}"))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let request = Request::get("/ready")
-        .header(header::HOST, address.to_string())
-        .body(Empty::<Bytes>::new())?;
-    let status = sender.send_request(request).await?.status();
+    let request = Request::get("/ready").body(Full::default())?;
+    let status = client::send(&address.to_string(), request).await?.status();
     ensure!(status.is_success(), "{address} answered {status}");
     Ok(())
 }

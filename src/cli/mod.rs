@@ -1,9 +1,12 @@
 //! The commands of the binary, one file each.
 
 mod backup;
+mod client;
+mod grafana;
 mod healthcheck;
 mod import;
 mod openapi;
+mod simulate;
 mod verify;
 
 use std::process::ExitCode;
@@ -38,6 +41,10 @@ enum Command {
     Import(import::Arguments),
     /// Recount everything and compare it with the stored counts
     Verify(DatabaseSettings),
+    /// Fill a database with the reports of a made-up fleet, or post them to a running server
+    Simulate(simulate::Arguments),
+    /// What Grafana needs
+    Grafana(grafana::Arguments),
     /// Print the description of the HTTP interface
     Openapi,
 }
@@ -75,6 +82,8 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Backup(arguments)) => backup::run(&arguments).await,
         Some(Command::Import(arguments)) => import::run(&arguments).await,
         Some(Command::Verify(database)) => verify::run(&database).await,
+        Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
+        Some(Command::Grafana(arguments)) => grafana::run(&arguments),
         Some(Command::Openapi) => openapi::run(),
     }
 }
@@ -98,8 +107,9 @@ fn parse() -> Result<Arguments, ExitCode> {
         }
         _ => {
             let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            eprintln!("{line}");
+            // What is wrong, up to the blank line before the advice.
+            let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+            eprintln!("{}", lines.collect::<Vec<_>>().join(" "));
             ExitCode::from(2)
         }
     })

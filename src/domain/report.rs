@@ -203,6 +203,25 @@ impl ReportBody {
     }
 }
 
+impl From<Report> for ReportBody {
+    /// The body that is this report.
+    fn from(report: Report) -> Self {
+        let profile = report.profile;
+        Self {
+            instance_id: Some(report.instance_id),
+            image_version: Some(profile.image_version),
+            architecture: Some(profile.architecture),
+            os: Some(profile.os),
+            container_runtime: Some(profile.container_runtime),
+            startup_time_ms: report.startup_ms,
+            db_type: Some(profile.db_type),
+            telemetry_version: Some(profile.telemetry_version),
+            timestamp: report.timestamp.map(|time| time.to_string()),
+            event: (report.event == EventKind::Heartbeat).then(|| "heartbeat".to_owned()),
+        }
+    }
+}
+
 /// What [`ReportBody::salvage`] made of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Salvaged {
@@ -315,6 +334,7 @@ mod tests {
         fn what_is_accepted_keeps_the_rules(body in body()) {
             if let Ok(report) = body.into_report() {
                 assert_keeps_the_rules(&report);
+                prop_assert_eq!(ReportBody::from(report.clone()).into_report(), Ok(report));
             }
         }
 

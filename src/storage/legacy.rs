@@ -238,13 +238,13 @@ async fn store(
 }
 
 /// Lets this connection sort in temporary files: it is about to sort everything there is.
-async fn sort_on_disk(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+pub(super) async fn sort_on_disk(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("PRAGMA temp_store = file").execute(connection).await?;
     Ok(())
 }
 
 /// Makes right what depends on the order of events, which an import does not keep.
-async fn settle(transaction: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<()> {
+pub(super) async fn settle(transaction: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<()> {
     sqlx::query_file!("src/storage/sql/recount_days.sql").execute(&mut *transaction).await?;
     let pruned = sqlx::query_scalar!("SELECT position FROM progress WHERE job = 'pruned'")
         .fetch_optional(&mut *transaction)

@@ -4,6 +4,7 @@
 //! mode neither waits for the other. What each table is for stands in `migrations/`.
 
 mod active;
+mod arrivals;
 mod deployments;
 mod history;
 mod instance_key;

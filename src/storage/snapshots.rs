@@ -5,15 +5,16 @@
 //! over instances, and hours in which the server was down are closed the same way. History
 //! that came from elsewhere is replayed from the events instead ([`rebuild`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use futures_util::TryStreamExt;
 use sqlx::SqliteConnection;
 
 /// Days for which every hour's end is kept; before, each day's.
 const HOURLY_DAYS: i64 = 90;
 /// Hours that the longest window reaches back.
 pub(super) const LONGEST_WINDOW: i64 = 30 * 24;
+/// Changes that a rebuild holds in memory; there are a million for three million reports.
+const CHANGES_AT_A_TIME: i64 = 1000;
 
 /// Closes all hours before `now`, each once. Returns the hour up to which all is closed;
 /// `None` while nothing was ever reported.
@@ -90,19 +91,14 @@ pub async fn rebuild(transaction: &mut SqliteConnection, now: i64) -> sqlx::Resu
     sqlx::query!("DELETE FROM snapshots").execute(&mut *transaction).await?;
     sqlx::query!("DELETE FROM snapshot_totals").execute(&mut *transaction).await?;
 
-    // One row an hour at whose end something changes.
-    let changes: Vec<Change> = sqlx::query_file_as!(Change, "src/storage/sql/instance_changes.sql")
-        .fetch(&mut *transaction)
-        .try_collect()
-        .await?;
-    let Some(first) = changes.first().map(|change| change.hour) else {
-        return Ok(());
-    };
-    let mut changes = changes.into_iter().peekable();
+    sqlx::query_file!("src/storage/sql/instance_changes.sql").execute(&mut *transaction).await?;
+    let mut changes = Changes::default();
+    changes.read(transaction).await?;
+    let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
     let mut active: BTreeMap<i64, [i64; 6]> = BTreeMap::new();
     let (mut instances, mut returning) = (0, 0);
     for hour in first..=now {
-        while let Some(change) = changes.next_if(|change| change.hour <= hour) {
+        while let Some(change) = changes.next_until(hour, transaction).await? {
             let counts = active.entry(change.profile).or_default();
             for (count, by) in counts.iter_mut().zip(change.active()) {
                 *count += by;
@@ -115,11 +111,50 @@ pub async fn rebuild(transaction: &mut SqliteConnection, now: i64) -> sqlx::Resu
             insert(transaction, hour, &active, instances, returning).await?;
         }
     }
+    sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *transaction).await?;
     Ok(())
 }
 
-#[derive(Debug)]
+/// The rows of `instance_changes`, read bit by bit.
+#[derive(Debug, Default)]
+struct Changes {
+    waiting: VecDeque<Change>,
+    last: i64,
+}
+
+impl Changes {
+    /// The next one, unless it is of an hour after `hour`.
+    async fn next_until(
+        &mut self,
+        hour: i64,
+        transaction: &mut SqliteConnection,
+    ) -> sqlx::Result<Option<Change>> {
+        if self.waiting.is_empty() {
+            self.read(transaction).await?;
+        }
+        let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
+        Ok(if due { self.waiting.pop_front() } else { None })
+    }
+
+    /// Reads on. The table is not part of the schema, so this query cannot be checked against it
+    /// when compiled; the tests run it.
+    async fn read(&mut self, transaction: &mut SqliteConnection) -> sqlx::Result<()> {
+        let rows: Vec<Change> = sqlx::query_as(
+            "SELECT rowid, * FROM temp.instance_changes WHERE rowid > ? ORDER BY rowid LIMIT ?",
+        )
+        .bind(self.last)
+        .bind(CHANGES_AT_A_TIME)
+        .fetch_all(transaction)
+        .await?;
+        self.last = rows.last().map_or(i64::MAX, |change| change.rowid);
+        self.waiting.extend(rows);
+        Ok(())
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
 struct Change {
+    rowid: i64,
     hour: i64,
     profile: i64,
     active_24h: i64,

@@ -1,6 +1,10 @@
 -- By how much each count of a snapshot differs from the one an hour before, by hour and
 -- profile. An event in hour h makes its instance active from the end of that hour on
 -- (h + 1), and until its window has passed or the instance's next event takes its place.
+--
+-- A table, since there may be a million rows and all of them are known before the first can be
+-- used. Its rowids follow the hours.
+CREATE TEMP TABLE instance_changes AS
 WITH seen AS (
     SELECT
         id,
@@ -45,16 +49,16 @@ changes AS (
     FROM marked WHERE next_hour > hour
 )
 SELECT
-    hour AS "hour!: i64",
-    profile AS "profile!: i64",
-    sum(a1) AS "active_24h!: i64",
-    sum(a7) AS "active_7d!: i64",
-    sum(a30) AS "active_30d!: i64",
-    sum(r1) AS "returning_24h!: i64",
-    sum(r7) AS "returning_7d!: i64",
-    sum(r30) AS "returning_30d!: i64",
-    sum(instances) AS "instances!: i64",
-    sum(returning_instances) AS "returning_instances!: i64"
+    hour,
+    profile,
+    sum(a1) AS active_24h,
+    sum(a7) AS active_7d,
+    sum(a30) AS active_30d,
+    sum(r1) AS returning_24h,
+    sum(r7) AS returning_7d,
+    sum(r30) AS returning_30d,
+    sum(instances) AS instances,
+    sum(returning_instances) AS returning_instances
 FROM changes
 GROUP BY 1, 2
 ORDER BY 1, 2

@@ -1,0 +1,213 @@
+//! Grafana's data source and dashboards, out of the binary into a folder that Grafana reads.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Component, Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use http::Uri;
+use include_dir::{Dir, include_dir};
+
+static EMBEDDED: Dir = include_dir!("$CARGO_MANIFEST_DIR/grafana");
+
+/// What is written, and all that is ever changed in the target beside the list below.
+const FOLDERS: [&str; 2] = ["dashboards", "provisioning"];
+/// Names the files that were written. The next version removes those that it has no more: two
+/// dashboards with one uid, an old file and a new one, and Grafana would load neither anew.
+const LIST: &str = ".provisioned";
+/// Grafana runs as another user.
+const FILE_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o755;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write Grafana's data source and dashboards into a folder; what is up to date stays
+    Provision(Provision),
+}
+
+#[derive(Debug, Args)]
+struct Provision {
+    /// Address at which Grafana reaches the server; Grafana's own variable if not given
+    #[arg(long, env = "TELEMETRY_URL", value_name = "URL", value_parser = address)]
+    server: Option<Given>,
+    /// Where Grafana finds DIR/dashboards; Grafana's own variable if not given
+    #[arg(long, env = "TELEMETRY_DASHBOARDS", value_name = "PATH", value_parser = given)]
+    dashboards: Option<Given>,
+    /// Gets the folders `dashboards` and `provisioning`; created if missing
+    dir: PathBuf,
+}
+
+/// A setting; `None` for an empty variable, which is how compose files pass on an unset one.
+#[derive(Debug, Clone)]
+struct Given(Option<String>);
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Command::Provision(provision) = &arguments.command;
+    let Done { written, unchanged, removed } = provision.carry_out()?;
+    println!("{written} written, {unchanged} unchanged, {removed} removed");
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    written: usize,
+    unchanged: usize,
+    removed: usize,
+}
+
+impl Provision {
+    fn carry_out(&self) -> anyhow::Result<Done> {
+        create_folder(&self.dir)?;
+        for folder in FOLDERS {
+            create_folder(&self.dir.join(folder))?;
+        }
+        let mut done = Done::default();
+        let mut names = BTreeSet::new();
+        for file in files(&EMBEDDED) {
+            let target = self.dir.join(file.path());
+            target.parent().map_or(Ok(()), create_folder)?;
+            if update(&target, &self.filled_in(file.contents()))? {
+                done.written += 1;
+            } else {
+                done.unchanged += 1;
+            }
+            names.insert(file.path());
+        }
+        let list = self.dir.join(LIST);
+        for name in fs::read_to_string(&list).unwrap_or_default().lines().map(Path::new) {
+            if is_ours(name) && !names.contains(name) {
+                done.removed += usize::from(remove(&self.dir.join(name))?);
+            }
+        }
+        let mut listed = String::new();
+        for name in &names {
+            listed += &format!("{}\n", name.display());
+        }
+        update(&list, listed.as_bytes())?;
+        Ok(done)
+    }
+
+    /// A file with what is given in place of Grafana's variables.
+    fn filled_in(&self, content: &[u8]) -> Vec<u8> {
+        let settings =
+            [("${TELEMETRY_URL}", &self.server), ("${TELEMETRY_DASHBOARDS}", &self.dashboards)];
+        let mut text = String::from_utf8_lossy(content).into_owned();
+        for (variable, setting) in settings {
+            if let Some(Given(Some(value))) = setting {
+                text = text.replace(variable, &quoted(value));
+            }
+        }
+        text.into_bytes()
+    }
+}
+
+/// All embedded files but hidden ones.
+fn files<'a>(folder: &'a Dir<'a>) -> Vec<&'a include_dir::File<'a>> {
+    let hidden = |path: &Path| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    let own = folder.files().filter(|file| !hidden(file.path()));
+    own.chain(folder.dirs().flat_map(files)).collect()
+}
+
+/// A YAML string, which any JSON string is, that Grafana reads as `value`: its variables begin
+/// with `$`, and `$$` is a plain one.
+fn quoted(value: &str) -> String {
+    serde_json::Value::from(value.replace('$', "$$")).to_string()
+}
+
+/// Whether a listed name is below one of the folders. The list is a file that anyone may edit.
+fn is_ours(name: &Path) -> bool {
+    FOLDERS.iter().any(|folder| name.starts_with(folder))
+        && name.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Creates what is missing of a folder, open to all readers.
+fn create_folder(folder: &Path) -> anyhow::Result<()> {
+    let missing =
+        folder.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.is_dir());
+    let mut missing: Vec<&Path> = missing.collect();
+    missing.reverse();
+    let create = |part: &&Path| {
+        fs::create_dir(part)?;
+        fs::set_permissions(part, Permissions::from_mode(FOLDER_MODE))
+    };
+    missing
+        .iter()
+        .try_for_each(create)
+        .with_context(|| format!("cannot create the folder {}", folder.display()))
+}
+
+/// Makes a file hold `content`, at once and not bit by bit: Grafana may be reading. Returns
+/// whether it had to be written.
+fn update(file: &Path, content: &[u8]) -> anyhow::Result<bool> {
+    let update = || -> io::Result<bool> {
+        if fs::read(file).is_ok_and(|present| present == content) {
+            if fs::metadata(file)?.permissions().mode() & 0o7777 != FILE_MODE {
+                fs::set_permissions(file, Permissions::from_mode(FILE_MODE))?;
+            }
+            return Ok(false);
+        }
+        let part = part_of(file);
+        write_new(&part, content).and_then(|()| fs::rename(&part, file)).inspect_err(|_| {
+            let _ = fs::remove_file(&part);
+        })?;
+        Ok(true)
+    };
+    update().with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Where a file is made ready: beside it, hidden, and with an ending that Grafana passes over.
+fn part_of(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!(".{name}.part"))
+}
+
+fn write_new(part: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(part)?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Returns whether there was something to remove.
+fn remove(file: &Path) -> anyhow::Result<bool> {
+    match fs::remove_file(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot remove {}", file.display())),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the form of a value parser")]
+fn given(text: &str) -> Result<Given, String> {
+    let text = text.trim();
+    Ok(Given((!text.is_empty()).then(|| text.to_owned())))
+}
+
+fn address(text: &str) -> Result<Given, String> {
+    let address = given(text)?;
+    let Given(Some(url)) = &address else {
+        return Ok(address);
+    };
+    let is_http = url.parse::<Uri>().is_ok_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()
+    });
+    if is_http {
+        Ok(address)
+    } else {
+        Err(format!("{url:?} is not an address such as http://telemetry:8080"))
+    }
+}

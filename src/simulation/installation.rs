@@ -1,0 +1,234 @@
+use jiff::Timestamp;
+
+use super::{DAY, HOUR, MINUTE, SECOND, random::Random, releases::Releases, rhythm};
+use crate::domain::{EventKind, Profile, Report, UNKNOWN};
+
+/// What it runs on. A Raspberry Pi takes its time, more so one with 32 bits.
+#[derive(Debug)]
+struct Machine {
+    architecture: &'static str,
+    /// The middle of its startup times, in milliseconds.
+    startup_ms: i64,
+}
+
+const MACHINES: [(i64, &Machine); 5] = [
+    (34, &Machine { architecture: "x86_64", startup_ms: 4_200 }),
+    (10, &Machine { architecture: "x86_64", startup_ms: 9_500 }),
+    (22, &Machine { architecture: "aarch64", startup_ms: 6_800 }),
+    (31, &Machine { architecture: "aarch64", startup_ms: 38_000 }),
+    (3, &Machine { architecture: "armv7l", startup_ms: 85_000 }),
+];
+
+/// The stock client finds the runtime out on few hosts only.
+const RUNTIMES: [(i64, &str); 4] =
+    [(78, UNKNOWN), (12, "docker"), (6, "podman"), (4, "kubernetes")];
+
+const DATABASES: [(i64, &str); 2] = [(92, "postgres"), (8, "mysql")];
+
+/// How soon after a release it is upgraded.
+#[derive(Debug)]
+struct Habit {
+    /// In days, from and to; `None` is never.
+    upgrades_after: Option<(i64, i64)>,
+    /// By how many days its release may be behind the newest when it is first seen.
+    behind: i64,
+}
+
+const HABITS: [(i64, &Habit); 4] = [
+    (20, &Habit { upgrades_after: Some((0, 4)), behind: 3 }),
+    (45, &Habit { upgrades_after: Some((2, 30)), behind: 25 }),
+    (23, &Habit { upgrades_after: Some((30, 150)), behind: 150 }),
+    (12, &Habit { upgrades_after: None, behind: 500 }),
+];
+
+/// How often it starts without an upgrade.
+#[derive(Debug)]
+struct Temper {
+    /// Days from one start to the next, in the mean.
+    days: i64,
+    /// How many of a thousand starts begin a restart loop.
+    loops: i64,
+}
+
+const TEMPERS: [(i64, &Temper); 3] = [
+    (55, &Temper { days: 9, loops: 4 }),
+    (42, &Temper { days: 3, loops: 6 }),
+    (3, &Temper { days: 2, loops: 120 }),
+];
+
+/// Clients that keep their id, of a thousand.
+const KEEPERS: i64 = 420;
+/// Those of them that send a heartbeat a day, of a thousand.
+const WITH_HEARTBEAT: i64 = 650;
+/// Images that do not know their version, of a thousand.
+const WITHOUT_VERSION: i64 = 15;
+/// Starts that are the last sign of an installation, of a thousand.
+const LAST_STARTS: i64 = 8;
+
+/// A time that does not come.
+const NEVER: i64 = i64::MAX;
+
+/// One installation of Mattermost: what it is, and when it will be heard of.
+#[derive(Debug)]
+pub struct Installation {
+    id: u128,
+    machine: &'static Machine,
+    runtime: &'static str,
+    database: &'static str,
+    habit: &'static Habit,
+    temper: &'static Temper,
+    upgrade_at: i64,
+    start_at: i64,
+    heartbeat_at: i64,
+    release: u16,
+    /// Restarts that are left of a loop.
+    restarts: u8,
+    keeps_id: bool,
+    sends_heartbeats: bool,
+    knows_version: bool,
+}
+
+impl Installation {
+    /// One that has been running for some time at `from`.
+    pub fn present_at(from: i64, releases: &Releases, random: &mut Random) -> Self {
+        let mut new = Self::any(random);
+        let behind = random.between(0, new.habit.behind * DAY);
+        new.release = releases.newest(from - behind);
+        new.plan_upgrade(from, releases, random);
+        let wait = new.wait(random);
+        let start_at = rhythm::likely(from + random.between(0, wait), random);
+        new.start_at = start_at.min(new.upgrade_at);
+        if new.sends_heartbeats {
+            new.heartbeat_at = from + random.between(0, DAY);
+        }
+        new
+    }
+
+    /// One that is first started at about `at`, with the newest release or one not much older.
+    pub fn new_at(at: i64, releases: &Releases, random: &mut Random) -> Self {
+        let mut new = Self::any(random);
+        new.start_at = rhythm::likely(at, random);
+        let behind = if random.chance(120) { random.between(0, 90 * DAY) } else { 0 };
+        new.release = releases.newest(new.start_at - behind);
+        new.plan_upgrade(new.start_at, releases, random);
+        new
+    }
+
+    fn any(random: &mut Random) -> Self {
+        let keeps_id = random.chance(KEEPERS);
+        Self {
+            id: random.id(),
+            machine: random.pick(&MACHINES),
+            runtime: random.pick(&RUNTIMES),
+            database: random.pick(&DATABASES),
+            habit: random.pick(&HABITS),
+            temper: random.pick(&TEMPERS),
+            upgrade_at: NEVER,
+            start_at: NEVER,
+            heartbeat_at: NEVER,
+            release: 0,
+            restarts: 0,
+            keeps_id,
+            sends_heartbeats: keeps_id && random.chance(WITH_HEARTBEAT),
+            knows_version: !random.chance(WITHOUT_VERSION),
+        }
+    }
+
+    /// When it reports next, if ever.
+    pub fn next(&self) -> Option<i64> {
+        Some(self.start_at.min(self.heartbeat_at)).filter(|&at| at < NEVER)
+    }
+
+    /// Its report at [`Installation::next`].
+    pub fn report(&mut self, at: i64, releases: &Releases, random: &mut Random) -> Report {
+        if at < self.start_at {
+            self.heartbeat_at = at + DAY;
+            return self.says(EventKind::Heartbeat, None, at, releases, random);
+        }
+        let upgrades = at >= self.upgrade_at;
+        if upgrades {
+            self.release = releases.newest(at);
+            self.plan_upgrade(at, releases, random);
+        }
+        if !self.keeps_id {
+            self.id = random.id();
+        }
+        // The first start of a release also migrates the database.
+        let startup_ms = random.around(self.machine.startup_ms) * if upgrades { 2 } else { 1 };
+        self.plan_start(at, random);
+        self.says(EventKind::Start, Some(startup_ms), at, releases, random)
+    }
+
+    fn says(
+        &self,
+        event: EventKind,
+        startup_ms: Option<i64>,
+        at: i64,
+        releases: &Releases,
+        random: &mut Random,
+    ) -> Report {
+        let version = if self.knows_version { releases.version(self.release) } else { UNKNOWN };
+        // Clients that keep their id also say when, and are heard a little later.
+        let said_at = at - random.between(20, 3 * SECOND);
+        Report {
+            instance_id: self.written_id(),
+            profile: Profile {
+                image_version: version.to_owned(),
+                architecture: self.machine.architecture.to_owned(),
+                os: "linux".to_owned(),
+                container_runtime: self.runtime.to_owned(),
+                db_type: self.database.to_owned(),
+                telemetry_version: if self.keeps_id { "1.1" } else { "1.0" }.to_owned(),
+            },
+            event,
+            startup_ms,
+            timestamp: Timestamp::from_millisecond(said_at).ok().filter(|_| self.keeps_id),
+        }
+    }
+
+    /// 32 hexadecimal digits, as the stock client writes it, or a UUID.
+    fn written_id(&self) -> String {
+        let digits = format!("{:032x}", self.id);
+        if !self.keeps_id {
+            return digits;
+        }
+        [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+    }
+
+    fn plan_upgrade(&mut self, at: i64, releases: &Releases, random: &mut Random) {
+        self.upgrade_at = match (releases.next(self.release), self.habit.upgrades_after) {
+            (Some(out), Some((from, to))) => {
+                rhythm::likely(out.max(at) + random.between(from * DAY, to * DAY), random)
+            }
+            _ => NEVER,
+        };
+    }
+
+    /// Plans what comes after the start at `at`: the next one of a restart loop, one that is the
+    /// first of such a loop, one after days, or none.
+    fn plan_start(&mut self, at: i64, random: &mut Random) {
+        let in_loop = self.restarts > 0;
+        if in_loop {
+            self.restarts -= 1;
+        } else if random.chance(self.temper.loops) {
+            self.restarts = u8::try_from(random.between(5, 40)).unwrap_or(u8::MAX);
+        }
+        if self.restarts > 0 {
+            self.start_at = at + random.between(30 * SECOND, 2 * MINUTE);
+        } else if random.chance(LAST_STARTS) {
+            (self.start_at, self.heartbeat_at) = (NEVER, NEVER);
+            return;
+        } else {
+            let again = rhythm::likely(at + self.wait(random), random);
+            self.start_at = again.min(self.upgrade_at.max(at + HOUR));
+        }
+        if self.sends_heartbeats {
+            self.heartbeat_at = at + DAY;
+        }
+    }
+
+    /// From one start to the next.
+    fn wait(&self, random: &mut Random) -> i64 {
+        random.between(self.temper.days * DAY / 5, self.temper.days * DAY * 9 / 5)
+    }
+}

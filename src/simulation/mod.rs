@@ -1,0 +1,94 @@
+//! A made-up fleet of Mattermost installations, to fill dashboards, tests and benchmarks with.
+//!
+//! Pure: no IO and no clock. The same [`Settings`] give the same reports, on every machine.
+//!
+//! What it shows: releases that come out and spread, installations that upgrade at once, late or
+//! never, a fleet that grows, days and weeks with their rhythm, slow machines, restart loops,
+//! clients that keep their id and clients that make a new one at every start.
+
+mod installation;
+mod random;
+mod releases;
+mod rhythm;
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use jiff::Timestamp;
+
+use self::{installation::Installation, random::Random, releases::Releases};
+use crate::domain::Report;
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Which fleet, and what is seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Installations that there were by the end. Most of their clients make a new id at every
+    /// start, so far more ids are seen.
+    pub installations: u32,
+    /// The first moment that is seen. Half of the installations are there by then.
+    pub from: Timestamp,
+    /// The first moment that is not seen any more.
+    pub until: Timestamp,
+    /// Another seed is another fleet.
+    pub seed: u64,
+}
+
+/// The reports of a fleet in the order of their arrival.
+#[derive(Debug)]
+pub struct Fleet {
+    random: Random,
+    releases: Releases,
+    installations: Vec<Installation>,
+    /// When each installation reports next, in milliseconds since 1970, by its place in the list.
+    queue: BinaryHeap<Reverse<(i64, u32)>>,
+    until: i64,
+}
+
+impl Fleet {
+    /// The fleet before its first report.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut random = Random::new(settings.seed);
+        let (from, until) = (settings.from.as_millisecond(), settings.until.as_millisecond());
+        let releases = Releases::between(from, until, &mut random);
+        let present = settings.installations.div_ceil(2);
+        let installations: Vec<Installation> = (0..settings.installations)
+            .map(|number| {
+                if number < present {
+                    Installation::present_at(from, &releases, &mut random)
+                } else {
+                    // The later of two moments: ever more come.
+                    let come = random.between(from, until).max(random.between(from, until));
+                    Installation::new_at(come, &releases, &mut random)
+                }
+            })
+            .collect();
+        let queue = (0u32..)
+            .zip(&installations)
+            .filter_map(|(number, installation)| Some(Reverse((installation.next()?, number))))
+            .collect();
+        Self { random, releases, installations, queue, until }
+    }
+}
+
+impl Iterator for Fleet {
+    type Item = (Timestamp, Report);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Reverse((at, number)) = self.queue.pop()?;
+        if at >= self.until {
+            return None;
+        }
+        let installation = self.installations.get_mut(usize::try_from(number).ok()?)?;
+        let report = installation.report(at, &self.releases, &mut self.random);
+        self.queue.extend(installation.next().map(|next| Reverse((next, number))));
+        Some((Timestamp::from_millisecond(at).ok()?, report))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! `grafana provision`: what it writes, and that it does so once.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::support::binary;
+
+const FOLDERS: [&str; 2] = ["dashboards", "provisioning"];
+
+fn provision(target: &Path) -> Command {
+    let mut command = binary();
+    command.args(["grafana", "provision"]).arg(target);
+    command
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The files below the two folders, hidden ones left out, with their content.
+fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|name| root.join(name)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.file_name().unwrap().to_str().unwrap().starts_with('.') {
+                let name = path.strip_prefix(root).unwrap().to_owned();
+                files.insert(name, fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// What tells a file that was written again from one that was left alone.
+fn marks(root: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
+    let mark = |path: &Path| {
+        let file = fs::metadata(path).unwrap();
+        (file.ino(), file.mtime(), file.mtime_nsec())
+    };
+    let entries = tree(root).into_keys().chain(FOLDERS.map(PathBuf::from));
+    entries.map(|name| (name.clone(), mark(&root.join(name)))).collect()
+}
+
+#[test]
+fn what_is_written_is_what_the_repository_holds() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("new/volume");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana");
+    let files = tree(&repository).len();
+    assert_eq!(said(&mut provision(&target)), format!("{files} written, 0 unchanged, 0 removed\n"));
+    assert_eq!(tree(&target), tree(&repository));
+}
+
+#[test]
+fn another_user_can_read_it_whatever_the_umask() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("volume");
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_mattermost-telemetry");
+    command.env_clear().args(["-c", r#"umask 077; exec "$0" grafana provision "$1""#, program]);
+    said(command.arg(&target));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for name in tree(&target).keys() {
+        assert_eq!(mode(&target.join(name)), 0o644, "{}", name.display());
+    }
+    for name in ["", "dashboards", "provisioning", "provisioning/datasources"] {
+        assert_eq!(mode(&target.join(name)), 0o755, "{name}");
+    }
+    // A mode that was changed is put right; the file itself stays.
+    let file = target.join("provisioning/datasources/telemetry.yaml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(said(&mut provision(&target)).starts_with("0 written"));
+    assert_eq!(mode(&file), 0o644);
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    said(&mut provision(folder.path()));
+    let before = marks(folder.path());
+    let files = tree(folder.path()).len();
+    let second = said(&mut provision(folder.path()));
+    assert_eq!(second, format!("0 written, {files} unchanged, 0 removed\n"));
+    assert_eq!(marks(folder.path()), before);
+}
+
+#[test]
+fn what_was_changed_is_put_right_and_nothing_else_is_touched() {
+    let folder = TempDir::new().unwrap();
+    said(&mut provision(folder.path()));
+    let changed = folder.path().join("provisioning/dashboards/telemetry.yaml");
+    let content = fs::read_to_string(&changed).unwrap();
+    fs::write(&changed, "apiVersion: 1\n").unwrap();
+    let own = folder.path().join("dashboards/own.json");
+    fs::write(&own, "{}").unwrap();
+    assert!(said(&mut provision(folder.path())).starts_with("1 written"));
+    assert_eq!(fs::read_to_string(&changed).unwrap(), content);
+    assert_eq!(fs::read_to_string(&own).unwrap(), "{}");
+}
+
+#[test]
+fn what_an_older_version_wrote_and_this_one_has_not_is_removed() {
+    let folder = TempDir::new().unwrap();
+    said(&mut provision(folder.path()));
+    let outside = folder.path().join("outside.json");
+    let old = folder.path().join("dashboards/old.json");
+    let gone = folder.path().join("dashboards/gone.json");
+    for file in [&outside, &old] {
+        fs::write(file, "{}").unwrap();
+    }
+    let list = folder.path().join(".provisioned");
+    let listed = fs::read_to_string(&list).unwrap();
+    let older =
+        format!("{listed}dashboards/old.json\ndashboards/gone.json\ndashboards/../outside.json\n");
+    fs::write(&list, older).unwrap();
+    assert!(said(&mut provision(folder.path())).ends_with("1 removed\n"));
+    assert!(!old.exists() && !gone.exists());
+    assert!(outside.exists(), "only what is in the two folders is ever removed");
+    assert_eq!(fs::read_to_string(&list).unwrap(), listed);
+}
+
+#[test]
+fn a_given_address_stands_in_place_of_the_variable() {
+    let folder = TempDir::new().unwrap();
+    let server = ["--server", "https://telemetry.example.com/base"];
+    said(provision(folder.path()).args(server).args(["--dashboards", "/srv/$dash boards"]));
+    let files = tree(folder.path());
+    let mut shown = String::new();
+    for (name, content) in files.iter().filter(|(name, _)| name.starts_with("provisioning")) {
+        shown += &format!("{}\n{content}\n", name.display());
+    }
+    insta::assert_snapshot!("provisioned_for_an_address", shown);
+
+    // By the environment it is the same; an empty variable is none.
+    let before = marks(folder.path());
+    let set = [("TELEMETRY_URL", server[1]), ("TELEMETRY_DASHBOARDS", "/srv/$dash boards")];
+    said(provision(folder.path()).envs(set));
+    assert_eq!(marks(folder.path()), before);
+    said(provision(folder.path()).envs([("TELEMETRY_URL", ""), ("TELEMETRY_DASHBOARDS", "")]));
+    let source = Path::new("provisioning/datasources/telemetry.yaml");
+    assert!(tree(folder.path())[source].contains("url: ${TELEMETRY_URL}\n"));
+}
+
+#[test]
+fn what_cannot_be_done_is_told_in_one_line() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let blocked = folder.path().join("blocked");
+    fs::create_dir_all(blocked.join("provisioning/datasources/telemetry.yaml")).unwrap();
+    let cases: [(&Path, &[&str], &str); 5] = [
+        (&file, &[], "cannot create the folder"),
+        (&file.join("below"), &[], "cannot create the folder"),
+        (&blocked, &[], "cannot write"),
+        (folder.path(), &["--server", "telemetry:8080"], "--server"),
+        (folder.path(), &["--server", "ftp://telemetry"], "--server"),
+    ];
+    for (target, arguments, expected) in cases {
+        let output = provision(target).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+    let left: Vec<PathBuf> = fs::read_dir(blocked.join("provisioning/datasources"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(left, [blocked.join("provisioning/datasources/telemetry.yaml")], "no part file");
+}
