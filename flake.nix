@@ -329,6 +329,7 @@
               cargo-nextest
               cargo-zigbuild # runs zig, below
               curl
+              docker-client # with buildx and Compose; the engine is the machine's own
               hyperfine
               prometheus.cli # promtool
               sqlite

@@ -1,0 +1,105 @@
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+
+use super::{server::Server, stock};
+
+const SENDERS: usize = 16;
+/// Reports of one sender at most, so that the load ends by itself.
+const MOST: usize = 5000;
+const TIME_LIMIT: Duration = Duration::from_mins(1);
+
+/// Ids of the reports that were answered with 200.
+#[derive(Debug, Default, Clone)]
+pub struct Acknowledged(Arc<Mutex<BTreeSet<String>>>);
+
+/// Connections that send one report after the other until the server is gone.
+pub struct Senders {
+    tasks: Vec<JoinHandle<()>>,
+    enough: Arc<Notify>,
+}
+
+impl Senders {
+    /// Waits until as many reports were acknowledged as [`Acknowledged::collect`] was given.
+    pub async fn reached(&self) {
+        timeout(TIME_LIMIT, self.enough.notified()).await.expect("too few reports were taken");
+    }
+
+    /// Waits until each sender has found that the server is gone.
+    pub async fn cut_off(self) {
+        for task in self.tasks {
+            timeout(TIME_LIMIT, task).await.expect("the server is still there").unwrap();
+        }
+    }
+}
+
+impl Acknowledged {
+    pub fn add(&self, id: &str) {
+        self.0.lock().unwrap().insert(id.to_owned());
+    }
+
+    /// Sends reports, named after the round, and notes which were acknowledged.
+    pub async fn collect(&self, server: &Server, round: usize, enough: usize) -> Senders {
+        let url = server.url("/collect").await;
+        let (count, reached) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let send = |sender: usize| {
+            let (acknowledged, client) = (self.clone(), server.client().clone());
+            let (count, reached) = (Arc::clone(&count), Arc::clone(&reached));
+            let url = url.clone();
+            tokio::spawn(async move {
+                for number in 0..MOST {
+                    let id = format!("{round}-{sender}-{number}");
+                    let request = client
+                        .post(&url)
+                        .header("content-type", "application/json")
+                        .body(stock(&id));
+                    match request.send().await {
+                        Ok(answer) if answer.status() == 200 => {
+                            acknowledged.add(&id);
+                            if count.fetch_add(1, Ordering::Relaxed) + 1 == enough {
+                                reached.notify_one();
+                            }
+                        }
+                        Ok(answer) => panic!("{}", answer.status()),
+                        Err(_) => return, // The server is gone.
+                    }
+                }
+                panic!("the server outlived the load");
+            })
+        };
+        let tasks = (0..SENDERS).map(send).collect();
+        Senders { tasks, enough: reached }
+    }
+
+    /// Everything that was acknowledged is there, nothing is there twice, and the counts agree.
+    pub async fn assert_stored(&self, server: &Server) {
+        let (mut stored, mut before) = (BTreeSet::new(), String::new());
+        loop {
+            let page = server.json(&format!("/deployments?limit=1000{before}")).await;
+            let page = page.as_array().unwrap();
+            for report in page {
+                let new = stored.insert(report["instance_id"].as_str().unwrap().to_owned());
+                assert!(new, "stored twice: {report}");
+            }
+            match page.last() {
+                Some(last) => before = format!("&before={}", last["id"]),
+                None => break,
+            }
+        }
+        let acknowledged = self.0.lock().unwrap().clone();
+        let lost: Vec<_> = acknowledged.difference(&stored).collect();
+        assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+        let metrics: Value = server.json("/metrics").await;
+        assert_eq!(metrics["total_deployments"], stored.len());
+        let verdict = server.exec(&["/usr/bin/mattermost-telemetry", "verify"]);
+        assert!(verdict.ends_with("\nclean"), "{verdict}");
+    }
+}
