@@ -147,6 +147,8 @@ impl WriterTask {
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
             }
         }
+        // What was counted since the last minute.
+        self.record(queue.len()).await;
         self.writer.close().await
     }
 
@@ -182,10 +184,7 @@ impl WriterTask {
         if let Err(error) = self.writer.close_hours(now).await {
             tracing::error!(%error, "cannot close the hour");
         }
-        let samples = self.metrics.samples(Sizes::of(&self.database, queue.len()));
-        if let Err(error) = self.writer.record(now, &samples).await {
-            tracing::error!(%error, "cannot record the metrics");
-        }
+        self.record(queue.len()).await;
         let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
             return;
         };
@@ -198,6 +197,14 @@ impl WriterTask {
                     return;
                 }
             }
+        }
+    }
+
+    /// Keeps a sample of the metrics while `waiting` reports wait.
+    async fn record(&mut self, waiting: usize) {
+        let samples = self.metrics.samples(Sizes::of(&self.database, waiting));
+        if let Err(error) = self.writer.record(self.clock.now(), &samples).await {
+            tracing::error!(%error, "cannot record the metrics");
         }
     }
 

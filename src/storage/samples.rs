@@ -46,6 +46,11 @@ fn minute(time: Timestamp) -> i64 {
     time.as_second().div_euclid(60)
 }
 
+/// The first moment of a minute.
+fn start(minute: i64) -> Timestamp {
+    Timestamp::from_second(minute.saturating_mul(60)).unwrap_or(Timestamp::MIN)
+}
+
 /// Whether a series only ever grows, by the rules of its name.
 fn is_counter(series: &str) -> bool {
     let name = series.split('{').next().unwrap_or_default();
@@ -109,7 +114,7 @@ async fn store(
             if is_counter(series) { last.stored + (value - last.told).max(0.0) } else { *value };
         #[expect(clippy::float_cmp, reason = "whether it is the very same value")]
         let same = stored == last.stored;
-        if minute <= last.minute || (same && minute < last.minute.saturating_add(LONGEST_GAP)) {
+        if minute < last.minute || (same && minute < last.minute.saturating_add(LONGEST_GAP)) {
             continue;
         }
         rows.push((last.id, minute, stored));
@@ -170,6 +175,32 @@ impl Database {
         Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
     }
 
+    /// The oldest sample of each of these series: its time and value.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn first_samples(&self, series: &[i64]) -> Result<Vec<Option<(Timestamp, f64)>>> {
+        let wanted =
+            serde_json::to_string(series).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let rows = sqlx::query!(
+            r#"SELECT wanted.key + 0 AS "row!: i64", minute AS "minute!", samples.value AS "value!"
+               FROM json_each(?) AS wanted
+               INNER JOIN samples
+                   ON series = wanted.value
+                   AND minute = (
+                       SELECT min(minute) FROM samples AS later WHERE later.series = wanted.value
+                   )"#,
+            wanted
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let mut table = vec![vec![None; series.len()]];
+        for row in rows {
+            super::history::set(&mut table, 0, row.row, Some((start(row.minute), row.value)));
+        }
+        Ok(table.swap_remove(0))
+    }
+
     /// The latest sample of each of these series at each of these times: its time and value.
     ///
     /// # Errors
@@ -202,8 +233,8 @@ impl Database {
         .await?;
         let mut table = vec![vec![None; times.len()]; series.len()];
         for row in rows {
-            let time = Timestamp::from_second(row.minute * 60).unwrap_or(Timestamp::MIN);
-            super::history::set(&mut table, row.row, row.column, Some((time, row.value)));
+            let sample = (start(row.minute), row.value);
+            super::history::set(&mut table, row.row, row.column, Some(sample));
         }
         Ok(table)
     }
@@ -265,6 +296,9 @@ mod tests {
         let minute = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
         assert_eq!(found[0], [None, Some((minute(1001), 0.0)), Some((minute(1020), 1.0))]);
         assert_eq!(found[1], [None, Some((minute(1002), 3.0)), Some((minute(1020), 7.0))]);
+
+        let first = database.first_samples(&[2, 1, 3]).await.unwrap();
+        assert_eq!(first, [Some((minute(1000), 5.0)), Some((minute(999), 0.0)), None]);
 
         // A month later only what is new is left.
         let later = at(1020) + SignedDuration::from_hours(31 * 24);

@@ -5,6 +5,7 @@ mod collect;
 mod commands;
 mod concurrency;
 mod crash;
+mod dashboards;
 mod errors;
 mod full_disk;
 mod grafana;

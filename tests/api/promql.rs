@@ -229,3 +229,18 @@ async fn the_token_is_needed() {
     let request = app.request(Method::GET, "/api/v1/query?query=1").bearer_auth("secret");
     assert_eq!(request.send().await.unwrap().status(), 200);
 }
+
+/// A counter of the server's own goes on where it was when the server is started anew.
+#[tokio::test]
+async fn the_servers_own_counters_outlive_it() {
+    let app = App::start().await;
+    for _ in 0..3 {
+        app.report(&stock("a")).await;
+    }
+    let app = App::start_in(app.stop().await, |_| ()).await;
+    app.report(&stock("a")).await;
+    let app = App::start_in(app.stop().await, |_| ()).await;
+    let expression = "sum(increase(telemetry_reports_accepted_total[1h]))";
+    let answer = query(&app, expression).await;
+    assert!(answer.ends_with(",\"4\"]\n"), "{answer}");
+}

@@ -168,8 +168,11 @@ impl Reader<'_> {
     }
 
     fn moments(&self) -> Moments {
+        // Within the running hour all that has come so far counts; at its very beginning, what
+        // came before.
+        let running_hour = self.now.div_euclid(HOUR_MS) * HOUR_MS;
         let moment = |time: i64| {
-            if time >= self.now { NOW } else { time.div_euclid(HOUR_MS) }
+            if time > running_hour { NOW } else { time.div_euclid(HOUR_MS) }
         };
         let range = self.wanted.growth.map_or(0, |growth| growth.range_ms);
         let mut asked: Vec<i64> = self

@@ -67,8 +67,10 @@ impl Reader<'_> {
         let begins: Vec<Timestamp> =
             self.times().map(|moment| time(moment.saturating_sub(range_ms))).collect();
         let at_begin = self.database.samples_at(&ids, &begins).await?;
+        let firsts = self.database.first_samples(&ids).await?;
         let mut series = Vec::new();
-        for ((mut labels, ended), begun) in labels.into_iter().zip(at_end).zip(at_begin) {
+        let rows = labels.into_iter().zip(at_end).zip(at_begin).zip(firsts);
+        for (((mut labels, ended), begun), first) in rows {
             labels.remove(NAME);
             let points = (0..self.grid.count)
                 .map(|place| {
@@ -78,7 +80,8 @@ impl Reader<'_> {
                     if !within {
                         fresh(&ended[place], ends[place])?;
                     }
-                    let (_, begin) = begun[place]?;
+                    // Where nothing is known of the beginning, from the first that is known.
+                    let (_, begin) = begun[place].or(first)?;
                     Some(growth(end - begin, range_ms, per_second))
                 })
                 .collect();
