@@ -1,11 +1,10 @@
 use std::time::{Duration, Instant};
 
+use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-
-use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 
 use crate::support::{Acknowledged, Base, Image, Server, Volume, docker, stock};
 
@@ -50,7 +49,7 @@ async fn nothing_acknowledged_is_lost_when_the_container_is_stopped() {
     let senders = acknowledged.collect(&server, 0, 300).await;
     senders.reached().await;
     let begin = Instant::now();
-    docker(["stop", "--time", GRACE, server.id()]);
+    docker(["stop", "-t", GRACE, server.id()]);
     let took = begin.elapsed();
     senders.cut_off().await;
     println!("stopped under load in {took:?}");
