@@ -1,9 +1,10 @@
 //! Measures the real binary under load, beside a reference measured in the same run.
 //!
 //! ```sh
-//! cargo bench --bench load               # everything: about 20 minutes
+//! cargo bench --bench load               # everything: about 30 minutes
 //! cargo bench --bench load -- ingest     # throughput and memory
 //! cargo bench --bench load -- reads 10000 1000000
+//! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
 //! ```
 //!
 //! Where `wrk` is installed (Debian: `apt install wrk`), it is a second load generator: it costs a
@@ -13,6 +14,7 @@
 
 mod generate;
 mod ingest;
+mod panels;
 mod parse_only;
 mod reads;
 mod server;
@@ -26,11 +28,13 @@ fn main() {
         [] => {
             ingest::run();
             reads::run(&[10_000, 1_000_000, 10_000_000]);
+            panels::run(100_000);
         }
         ["ingest"] => ingest::run(),
         ["reads", sizes @ ..] => {
             reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
         }
+        ["panels"] => panels::run(100_000),
         // This program as the load generator, and as the reference server.
         ["generate", address, connections, seconds] => {
             generate::run(address, connections.parse().unwrap(), seconds.parse().unwrap());

@@ -14,34 +14,12 @@ use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{App, BEGIN, config};
+use crate::support::{
+    App, BEGIN, config,
+    panels::{Question, array, dashboards, panels, questions, text},
+};
 
-const FILES: [&str; 3] = [
-    include_str!("../../grafana/dashboards/overview.json"),
-    include_str!("../../grafana/dashboards/startup-time.json"),
-    include_str!("../../grafana/dashboards/server-health.json"),
-];
 const DATA_SOURCES: &str = include_str!("../../grafana/provisioning/datasources/telemetry.yaml");
-
-fn dashboards() -> Vec<Value> {
-    FILES.iter().map(|file| serde_json::from_str(file).unwrap()).collect()
-}
-
-fn array(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or_default()
-}
-
-/// Panels and rows, those within a folded row too.
-fn panels(dashboard: &Value) -> Vec<&Value> {
-    array(&dashboard["panels"])
-        .iter()
-        .flat_map(|panel| std::iter::once(panel).chain(array(&panel["panels"])))
-        .collect()
-}
 
 fn asks(panel: &Value) -> bool {
     !["row", "text"].contains(&text(panel, "type"))
@@ -91,76 +69,11 @@ fn panels_do_not_overlap() {
     }
 }
 
-/// The interval that Grafana chooses for a range and a number of points, in seconds: as
-/// `roundInterval` of its `@grafana/data`, from ten seconds on.
-fn interval(range: i64, points: i64, least: i64) -> i64 {
-    const STEPS: [(i64, i64); 18] = [
-        (15, 10),
-        (18, 15),
-        (25, 20),
-        (45, 30),
-        (90, 60),
-        (210, 120),
-        (450, 300),
-        (750, 600),
-        (1050, 900),
-        (1500, 1200),
-        (2700, 1800),
-        (5400, 3600),
-        (9000, 7200),
-        (16_200, 10_800),
-        (32_400, 21_600),
-        (86_400, 43_200),
-        (604_800, 86_400),
-        (1_814_400, 604_800),
-    ];
-    let wanted = range / points;
-    let step = STEPS.iter().find(|(below, _)| wanted < *below).map_or(2_592_000, |(_, step)| *step);
-    step.max(least)
-}
-
-/// A length of time as Grafana writes it.
-fn length(seconds: i64) -> String {
-    match seconds {
-        _ if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
-        _ if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        _ if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        _ => format!("{seconds}s"),
-    }
-}
-
-/// Asks what one target asks over the last `range` seconds. Returns how many series came, and how
-/// many values.
-async fn replay(app: &App, panel: &Value, target: &Value, range: i64) -> (usize, usize) {
-    let least = match text(panel, "interval") {
-        "1h" => 3600,
-        "" | "1m" => 60,
-        other => panic!("an interval of {other}"),
-    };
-    let step = interval(range, panel["maxDataPoints"].as_i64().unwrap_or(1000), least);
-    let expression = text(target, "expr")
-        .replace("$__interval", &length(step))
-        .replace("$__range", &format!("{range}s"))
-        .replace("$version", ".*")
-        .replace("$architecture", ".*");
-    assert!(!expression.contains('$'), "{expression}");
-    let now = app.now().as_second();
-    let (route, form) = if target["instant"] == true {
-        ("/api/v1/query", vec![("query", expression.clone()), ("time", now.to_string())])
-    } else {
-        // On multiples of the step.
-        let (start, end) = ((now - range) / step * step, now / step * step);
-        let form = vec![
-            ("end", end.to_string()),
-            ("query", expression.clone()),
-            ("start", start.to_string()),
-            ("step", step.to_string()),
-        ];
-        ("/api/v1/query_range", form)
-    };
-    let answer = app.request(Method::POST, route).form(&form).send().await.unwrap();
-    let answer: Value = answer.json().await.unwrap();
-    assert_eq!(answer["status"], "success", "{expression}: {answer}");
+/// Asks one question. Returns how many series came, and how many values.
+async fn ask(app: &App, question: &Question) -> (usize, usize) {
+    let request = app.request(Method::POST, question.route).form(&question.form);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["status"], "success", "{}: {answer}", question.expression);
     let series = array(&answer["data"]["result"]);
     let values =
         series.iter().map(|of| if of["value"].is_array() { 1 } else { array(&of["values"]).len() });
@@ -192,15 +105,10 @@ async fn replay_all(app: &App) -> String {
             shown +=
                 &format!("    ${}: {}\n", text(variable, "name"), array(&values["data"]).len());
         }
-        for panel in panels(&dashboard) {
-            for target in array(&panel["targets"]) {
-                let (series, values) = replay(app, panel, target, range).await;
-                shown += &format!(
-                    "    {} {}: {series} series, {values} values\n",
-                    text(panel, "title"),
-                    text(target, "refId")
-                );
-            }
+        for question in questions(&dashboard, app.now().as_second(), range) {
+            let (series, values) = ask(app, &question).await;
+            let Question { panel, target, .. } = question;
+            shown += &format!("    {panel} {target}: {series} series, {values} values\n");
         }
     }
     shown

@@ -1,6 +1,7 @@
 //! A running service, in this process or as the real binary, and short ways to talk to it.
 
 mod binary;
+pub mod panels;
 
 use std::{
     net::SocketAddr,

@@ -1,0 +1,123 @@
+//! The questions of Grafana's dashboards, in the form in which Grafana sends them.
+
+use serde_json::Value;
+
+const FILES: [&str; 3] = [
+    include_str!("../../../grafana/dashboards/overview.json"),
+    include_str!("../../../grafana/dashboards/startup-time.json"),
+    include_str!("../../../grafana/dashboards/server-health.json"),
+];
+
+/// All of them.
+pub fn dashboards() -> Vec<Value> {
+    FILES.iter().map(|file| serde_json::from_str(file).unwrap()).collect()
+}
+
+/// The elements of an array; none where there is none.
+pub fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A field that is a text; empty where there is none.
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// Its panels and rows, those within a folded row too.
+pub fn panels(dashboard: &Value) -> Vec<&Value> {
+    array(&dashboard["panels"])
+        .iter()
+        .flat_map(|panel| std::iter::once(panel).chain(array(&panel["panels"])))
+        .collect()
+}
+
+/// The interval that Grafana chooses for a range and a number of points, in seconds: as
+/// `roundInterval` of its `@grafana/data`, from ten seconds on.
+fn interval(range: i64, points: i64, least: i64) -> i64 {
+    const STEPS: [(i64, i64); 18] = [
+        (15, 10),
+        (18, 15),
+        (25, 20),
+        (45, 30),
+        (90, 60),
+        (210, 120),
+        (450, 300),
+        (750, 600),
+        (1050, 900),
+        (1500, 1200),
+        (2700, 1800),
+        (5400, 3600),
+        (9000, 7200),
+        (16_200, 10_800),
+        (32_400, 21_600),
+        (86_400, 43_200),
+        (604_800, 86_400),
+        (1_814_400, 604_800),
+    ];
+    let wanted = range / points;
+    let step = STEPS.iter().find(|(below, _)| wanted < *below).map_or(2_592_000, |(_, step)| *step);
+    step.max(least)
+}
+
+/// A length of time as Grafana writes it.
+fn length(seconds: i64) -> String {
+    match seconds {
+        _ if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+        _ if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        _ if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
+/// What one target of a panel asks.
+pub struct Question {
+    pub panel: String,
+    /// Which of the panel's targets it is.
+    pub target: String,
+    pub expression: String,
+    pub route: &'static str,
+    /// The body of the request.
+    pub form: Vec<(&'static str, String)>,
+}
+
+/// What a dashboard asks about the `range` seconds before `now`, with all versions and architectures
+/// chosen.
+pub fn questions(dashboard: &Value, now: i64, range: i64) -> Vec<Question> {
+    let mut questions = Vec::new();
+    for panel in panels(dashboard) {
+        for target in array(&panel["targets"]) {
+            questions.push(question(panel, target, now, range));
+        }
+    }
+    questions
+}
+
+fn question(panel: &Value, target: &Value, now: i64, range: i64) -> Question {
+    let least = match text(panel, "interval") {
+        "1h" => 3600,
+        "" | "1m" => 60,
+        other => panic!("an interval of {other}"),
+    };
+    let step = interval(range, panel["maxDataPoints"].as_i64().unwrap_or(1000), least);
+    let expression = text(target, "expr")
+        .replace("$__interval", &length(step))
+        .replace("$__range", &format!("{range}s"))
+        .replace("$version", ".*")
+        .replace("$architecture", ".*");
+    assert!(!expression.contains('$'), "{expression}");
+    let (route, form) = if target["instant"] == true {
+        ("/api/v1/query", vec![("query", expression.clone()), ("time", now.to_string())])
+    } else {
+        // On multiples of the step.
+        let (start, end) = ((now - range) / step * step, now / step * step);
+        let form = vec![
+            ("end", end.to_string()),
+            ("query", expression.clone()),
+            ("start", start.to_string()),
+            ("step", step.to_string()),
+        ];
+        ("/api/v1/query_range", form)
+    };
+    let (panel, target) = (text(panel, "title").to_owned(), text(target, "refId").to_owned());
+    Question { panel, target, expression, route, form }
+}
