@@ -168,25 +168,15 @@ CREATE TRIGGER instance_removed AFTER DELETE ON instances BEGIN
         returning_instances = returning_instances - (old.days_seen > 1);
 END;
 
--- How it stood at the end of an hour (`hour` is the first hour that is not counted):
--- active instances within each window, by latest profile, and all instances so far.
--- Hourly for a quarter, then daily.
+-- How it stood at the end of an hour (`hour` is the first hour that is not counted): all
+-- instances so far, and `active` by latest profile, as a JSON array of [profile, within 24 hours,
+-- 7 days, 30 days, and of each of these how many have returned]. Hourly for a quarter, then daily.
+-- One row, since a picture over a year reads a hundred thousand of these numbers.
 CREATE TABLE snapshots (
-    hour INTEGER NOT NULL,
-    profile INTEGER NOT NULL REFERENCES profiles (id),
-    active_24h INTEGER NOT NULL,
-    active_7d INTEGER NOT NULL,
-    active_30d INTEGER NOT NULL,
-    returning_24h INTEGER NOT NULL,
-    returning_7d INTEGER NOT NULL,
-    returning_30d INTEGER NOT NULL,
-    PRIMARY KEY (hour, profile)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE snapshot_totals (
     hour INTEGER PRIMARY KEY,
     instances INTEGER NOT NULL,
-    returning_instances INTEGER NOT NULL
+    returning_instances INTEGER NOT NULL,
+    active TEXT NOT NULL
 ) STRICT;
 
 -- How far a job has come that goes on where it stopped: `instances` is the last event that

@@ -2,6 +2,7 @@ use axum::{
     Json,
     extract::State,
     http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -48,21 +49,21 @@ pub struct DeploymentQuery {
 
 /// A stored report, in its normal form.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Deployment {
+pub struct Deployment<'a> {
     /// Number of the report, in the order of arrival.
     id: i64,
     /// When it arrived by the server's clock.
     #[schema(value_type = String, format = DateTime)]
     received_at: Timestamp,
-    instance_id: String,
-    image_version: String,
-    architecture: String,
-    os: String,
-    container_runtime: String,
+    instance_id: &'a str,
+    image_version: &'a str,
+    architecture: &'a str,
+    os: &'a str,
+    container_runtime: &'a str,
     /// Null where the report did not tell.
     startup_time_ms: Option<i64>,
-    db_type: String,
-    telemetry_version: String,
+    db_type: &'a str,
+    telemetry_version: &'a str,
     event: EventKind,
     /// When it happened by the client's clock; null where the report did not tell.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -83,7 +84,7 @@ pub struct Deployment {
 pub async fn deployments(
     State(state): State<AppState>,
     Parameters(query): Parameters<DeploymentQuery>,
-) -> Result<(HeaderMap, Json<Vec<Deployment>>), ApiError> {
+) -> Result<Response, ApiError> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::InvalidParameter(format!("limit must be from 1 to {MAX_LIMIT}.")));
@@ -104,7 +105,8 @@ pub async fn deployments(
     {
         headers.insert(header::LINK, link);
     }
-    Ok((headers, Json(found.into_iter().map(Deployment::from).collect())))
+    let page: Vec<Deployment<'_>> = found.iter().map(Deployment::from).collect();
+    Ok((headers, Json(page)).into_response())
 }
 
 /// The link to the page after `last` (RFC 8288), with the same filters.
@@ -126,19 +128,20 @@ fn next_page(query: &DeploymentQuery, last: i64, limit: u32) -> String {
     link
 }
 
-impl From<storage::Deployment> for Deployment {
-    fn from(stored: storage::Deployment) -> Self {
+impl<'a> From<&'a storage::Deployment> for Deployment<'a> {
+    fn from(stored: &'a storage::Deployment) -> Self {
+        let profile = &stored.profile;
         Self {
             id: stored.id,
             received_at: stored.received_at,
-            instance_id: stored.instance_id,
-            image_version: stored.image_version,
-            architecture: stored.architecture,
-            os: stored.os,
-            container_runtime: stored.container_runtime,
+            instance_id: &stored.instance_id,
+            image_version: &profile.image_version,
+            architecture: &profile.architecture,
+            os: &profile.os,
+            container_runtime: &profile.container_runtime,
             startup_time_ms: stored.startup_ms,
-            db_type: stored.db_type,
-            telemetry_version: stored.telemetry_version,
+            db_type: &profile.db_type,
+            telemetry_version: &profile.telemetry_version,
             event: stored.event,
             timestamp: stored.timestamp,
         }

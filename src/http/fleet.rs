@@ -1,6 +1,6 @@
 //! The deployments as Prometheus metrics, `mattermost_…`.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use prometheus_client::{
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fleet {
     totals: Totals,
-    starts: Vec<(Profile, u64)>,
+    starts: Vec<(Arc<Profile>, u64)>,
     active: Option<ActiveInstances>,
 }
 

@@ -1,9 +1,11 @@
 //! Single reports, newest first.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Database, Result, instance_key, time};
-use crate::domain::EventKind;
+use crate::domain::{EventKind, Profile};
 
 /// Which reports are wanted. `None` is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,25 +31,15 @@ pub struct Deployment {
     pub id: i64,
     /// When it arrived.
     pub received_at: Timestamp,
-    #[expect(missing_docs, reason = "named as the report's field, as are all below")]
+    #[expect(missing_docs, reason = "named as the report's field")]
     pub instance_id: String,
-    #[expect(missing_docs, reason = "see above")]
-    pub image_version: String,
-    #[expect(missing_docs, reason = "see above")]
-    pub architecture: String,
-    #[expect(missing_docs, reason = "see above")]
-    pub os: String,
-    #[expect(missing_docs, reason = "see above")]
-    pub container_runtime: String,
-    #[expect(missing_docs, reason = "see above")]
-    pub db_type: String,
-    #[expect(missing_docs, reason = "see above")]
-    pub telemetry_version: String,
-    #[expect(missing_docs, reason = "see above")]
+    /// Its fields that are counted by; shared with the other reports that have the same.
+    pub profile: Arc<Profile>,
+    #[expect(missing_docs, reason = "named as the report's field")]
     pub event: EventKind,
-    #[expect(missing_docs, reason = "see above")]
+    /// The report's `startup_time_ms`.
     pub startup_ms: Option<i64>,
-    #[expect(missing_docs, reason = "see above")]
+    #[expect(missing_docs, reason = "named as the report's field")]
     pub timestamp: Option<Timestamp>,
 }
 
@@ -115,7 +107,14 @@ impl Database {
             .fetch_all(&mut *snapshot)
             .await?
         };
-        Ok(events.into_iter().map(Deployment::from).collect())
+        drop(snapshot);
+        // Each event's profile was there before it, and stays.
+        let profiles = self.profiles().await?;
+        let profile = |number: i64| {
+            let place = profiles.binary_search_by_key(&number, |(known, _)| *known).ok()?;
+            Some(Arc::clone(&profiles[place].1))
+        };
+        Ok(events.iter().filter_map(|row| Some(row.with(profile(row.profile)?))).collect())
     }
 }
 
@@ -124,32 +123,22 @@ struct Row {
     id: i64,
     received_at: i64,
     instance: Vec<u8>,
-    image_version: String,
-    architecture: String,
-    os: String,
-    container_runtime: String,
-    db_type: String,
-    telemetry_version: String,
+    profile: i64,
     heartbeat: i64,
     startup_ms: Option<i64>,
     client_at: Option<i64>,
 }
 
-impl From<Row> for Deployment {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            received_at: time::timestamp(row.received_at),
-            instance_id: instance_key::to_id(&row.instance),
-            image_version: row.image_version,
-            architecture: row.architecture,
-            os: row.os,
-            container_runtime: row.container_runtime,
-            db_type: row.db_type,
-            telemetry_version: row.telemetry_version,
-            event: if row.heartbeat == 1 { EventKind::Heartbeat } else { EventKind::Start },
-            startup_ms: row.startup_ms,
-            timestamp: row.client_at.map(time::timestamp),
+impl Row {
+    fn with(&self, profile: Arc<Profile>) -> Deployment {
+        Deployment {
+            id: self.id,
+            received_at: time::timestamp(self.received_at),
+            instance_id: instance_key::to_id(&self.instance),
+            profile,
+            event: if self.heartbeat == 1 { EventKind::Heartbeat } else { EventKind::Start },
+            startup_ms: self.startup_ms,
+            timestamp: self.client_at.map(time::timestamp),
         }
     }
 }

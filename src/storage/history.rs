@@ -4,9 +4,21 @@
 //! moment, with all that the running hour has brought. Profiles are asked for in groups, which
 //! the caller makes: what is selected and what is added up is not decided here.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
-use super::{Database, Result, active::WINDOWS_HOURS, stats::count, time};
+use super::{
+    Database, Result,
+    active::WINDOWS_HOURS,
+    profiles::{self, Numbered},
+    stats::count,
+    time,
+};
 use crate::domain::{BUCKETS, Profile, StartupTimes};
 
 /// The present moment, after every hour.
@@ -28,35 +40,31 @@ pub struct Activity {
     pub returning: [u64; WINDOWS_HOURS.len()],
 }
 
+impl Activity {
+    fn add(&mut self, other: &Self) {
+        for window in 0..WINDOWS_HOURS.len() {
+            self.active[window] += other.active[window];
+            self.returning[window] += other.returning[window];
+        }
+    }
+}
+
 impl Database {
-    /// Every profile that was ever reported, with its number.
+    /// Every profile that was ever reported, with its number. They are never changed, so only
+    /// those that are new since the last time are read.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn profiles(&self) -> Result<Vec<(i64, Profile)>> {
-        let rows = sqlx::query!(
-            "SELECT profiles.id, image_version, architecture, os, container_runtime, db_type,
-                    telemetry_version
-             FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
-             WHERE span = 0
-             ORDER BY profiles.id"
-        )
-        .fetch_all(&self.readers)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let profile = Profile {
-                    image_version: row.image_version,
-                    architecture: row.architecture,
-                    os: row.os,
-                    container_runtime: row.container_runtime,
-                    db_type: row.db_type,
-                    telemetry_version: row.telemetry_version,
-                };
-                (row.id, profile)
-            })
-            .collect())
+    pub async fn profiles(&self) -> Result<Arc<Numbered>> {
+        let known = Arc::clone(&self.profiles.lock().unwrap_or_else(PoisonError::into_inner));
+        let last = known.last().map_or(0, |(number, _)| *number);
+        let new = profiles::after(&mut *self.readers.acquire().await?, last).await?;
+        if new.is_empty() {
+            return Ok(known);
+        }
+        let known = Arc::new(known.iter().cloned().chain(new).collect::<Numbered>());
+        *self.profiles.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
+        Ok(known)
     }
 
     /// Starts before each of `moments`, which must be in order and different.
@@ -110,27 +118,36 @@ impl Database {
         moments: &[i64],
         groups: &Groups,
     ) -> Result<Table<Option<Activity>>> {
-        let mut table = vec![vec![None; moments.len()]; group_count(groups)];
-        let (hours, members) = (json(moments)?, json(groups)?);
-        let rows = sqlx::query_file!("src/storage/sql/snapshots_at.sql", hours, members)
-            .fetch_all(&self.readers)
-            .await?;
-        for row in rows {
-            let activity = Activity {
-                active: [row.active_24h, row.active_7d, row.active_30d].map(count),
-                returning: [row.returning_24h, row.returning_7d, row.returning_30d].map(count),
-            };
-            set(&mut table, row.member, row.moment, Some(activity));
+        let mut table = vec![vec![None::<Activity>; moments.len()]; group_count(groups)];
+        let hours = json(moments)?;
+        let group_of: HashMap<i64, usize> = groups.iter().copied().collect();
+        let mut snapshots = sqlx::query!(
+            r#"SELECT key + 0 AS "moment!: i64", active
+               FROM json_each(?)
+               CROSS JOIN snapshots
+                   ON hour = (SELECT max(hour) FROM snapshots WHERE hour <= value)"#,
+            hours
+        )
+        .fetch(&self.readers);
+        while let Some(row) = snapshots.try_next().await? {
+            let moment = usize::try_from(row.moment).unwrap_or(usize::MAX);
+            let active: Vec<[i64; 7]> = serde_json::from_str(&row.active)
+                .map_err(|error| sqlx::Error::Decode(error.into()))?;
+            for [profile, a1, a7, a30, r1, r7, r30] in active {
+                let Some(group) = group_of.get(&profile) else { continue };
+                if let Some(sum) = table[*group].get_mut(moment) {
+                    sum.get_or_insert_default().add(&Activity {
+                        active: [a1, a7, a30].map(count),
+                        returning: [r1, r7, r30].map(count),
+                    });
+                }
+            }
         }
         if let Some(present) = moments.iter().position(|&moment| moment == NOW) {
             table.iter_mut().for_each(|row| row[present] = None);
             for (profile, activity) in self.activity_now(now).await? {
-                for (_, group) in groups.iter().filter(|(of, _)| *of == profile) {
-                    let sum = table[*group][present].get_or_insert_default();
-                    for window in 0..WINDOWS_HOURS.len() {
-                        sum.active[window] += activity.active[window];
-                        sum.returning[window] += activity.returning[window];
-                    }
+                if let Some(group) = group_of.get(&profile) {
+                    table[*group][present].get_or_insert_default().add(&activity);
                 }
             }
         }
@@ -153,8 +170,8 @@ impl Database {
                        past.returning_instances) AS "returning: i64"
                FROM json_each(?)
                CROSS JOIN totals
-               LEFT JOIN snapshot_totals AS past
-                   ON past.hour = (SELECT max(hour) FROM snapshot_totals WHERE hour <= value)"#,
+               LEFT JOIN snapshots AS past
+                   ON past.hour = (SELECT max(hour) FROM snapshots WHERE hour <= value)"#,
             hours
         )
         .fetch_all(&self.readers)
@@ -172,19 +189,19 @@ impl Database {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn first_days(&self) -> Result<Vec<(Profile, i64)>> {
+    pub async fn first_days(&self) -> Result<Vec<(Arc<Profile>, i64)>> {
         let first = sqlx::query!(
             r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM rollups
                WHERE span = 24 AND starts > 0 GROUP BY profile"#
         )
         .fetch_all(&self.readers)
         .await?;
-        let first: std::collections::HashMap<i64, i64> =
+        let first: HashMap<i64, i64> =
             first.into_iter().map(|row| (row.profile, row.hour)).collect();
         let profiles = self.profiles().await?;
         Ok(profiles
-            .into_iter()
-            .filter_map(|(number, profile)| Some((profile, *first.get(&number)?)))
+            .iter()
+            .filter_map(|(number, profile)| Some((Arc::clone(profile), *first.get(number)?)))
             .collect())
     }
 

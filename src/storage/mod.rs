@@ -21,6 +21,7 @@ mod writer;
 use std::{
     path::{Path, PathBuf},
     str::FromStr,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -37,6 +38,7 @@ pub use active::{ActiveInstances, WINDOW_NAMES, WINDOWS_HOURS};
 pub use deployments::{Deployment, DeploymentFilter};
 pub use history::{Activity, Groups, NOW, Table};
 pub use legacy::{ImportError, Moved};
+use profiles::Numbered;
 pub use samples::{LONGEST_GAP, Sample};
 pub use stats::{Breakdown, Interval, Period, StartupBreakdown, Totals};
 pub use verify::Verdict;
@@ -133,6 +135,8 @@ pub struct Database {
     path: PathBuf,
     writer: SqliteConnectOptions,
     readers: SqlitePool,
+    /// Those that were read so far, by number.
+    profiles: Arc<Mutex<Arc<Numbered>>>,
 }
 
 impl Database {
@@ -177,7 +181,7 @@ impl Database {
             .acquire_timeout(BUSY_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(readers.row_buffer_size(ROWS_AT_A_TIME));
-        Ok(Self { path, writer, readers })
+        Ok(Self { path, writer, readers, profiles: Arc::default() })
     }
 
     /// As [`Database::open`], of a file that must be there.

@@ -1,6 +1,9 @@
 //! Interned profiles, and the bound on how many different values there may be.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sqlx::SqliteConnection;
 
@@ -25,23 +28,8 @@ impl Profiles {
     /// Reads all profiles of the database.
     pub async fn load(connection: &mut SqliteConnection) -> sqlx::Result<Self> {
         let mut known = Self::default();
-        let rows = sqlx::query!(
-            r#"SELECT id, image_version, architecture, os, container_runtime, db_type,
-                      telemetry_version
-               FROM profiles"#
-        )
-        .fetch_all(connection)
-        .await?;
-        for row in rows {
-            let profile = Profile {
-                image_version: row.image_version,
-                architecture: row.architecture,
-                os: row.os,
-                container_runtime: row.container_runtime,
-                db_type: row.db_type,
-                telemetry_version: row.telemetry_version,
-            };
-            known.remember(profile, row.id);
+        for (number, profile) in after(connection, 0).await? {
+            known.remember(Arc::unwrap_or_clone(profile), number);
         }
         Ok(known)
     }
@@ -112,6 +100,47 @@ impl Profiles {
         self.values.get(&dimension).is_some_and(|known| {
             known.iter().filter(|other| dimension.limit(other) == budget).count() >= budget
         })
+    }
+}
+
+/// Profiles with their numbers, in order.
+pub type Numbered = Vec<(i64, Arc<Profile>)>;
+
+/// The profiles with numbers after one.
+pub async fn after(connection: &mut SqliteConnection, number: i64) -> sqlx::Result<Numbered> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT id, image_version, architecture, os, container_runtime, db_type,
+                telemetry_version
+         FROM profiles WHERE id > ? ORDER BY id",
+        number
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, Arc::new(row.into()))).collect())
+}
+
+#[derive(Debug)]
+struct Row {
+    id: i64,
+    image_version: String,
+    architecture: String,
+    os: String,
+    container_runtime: String,
+    db_type: String,
+    telemetry_version: String,
+}
+
+impl From<Row> for Profile {
+    fn from(row: Row) -> Self {
+        Self {
+            image_version: row.image_version,
+            architecture: row.architecture,
+            os: row.os,
+            container_runtime: row.container_runtime,
+            db_type: row.db_type,
+            telemetry_version: row.telemetry_version,
+        }
     }
 }
 

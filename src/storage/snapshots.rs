@@ -23,7 +23,7 @@ pub async fn close_hours(
     now: i64,
 ) -> sqlx::Result<Option<i64>> {
     let last = sqlx::query_scalar!(
-        r#"SELECT max(hour) AS "hour: i64" FROM snapshot_totals WHERE hour <= ?"#,
+        r#"SELECT max(hour) AS "hour: i64" FROM snapshots WHERE hour <= ?"#,
         now
     )
     .fetch_one(&mut *transaction)
@@ -47,24 +47,12 @@ pub async fn close_hours(
     sqlx::query_file!("src/storage/sql/close_hours.sql", first, now, hourly_from)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query!(
-        "WITH RECURSIVE ends (hour) AS (
-             SELECT ?1 WHERE ?1 <= ?2 UNION ALL SELECT hour + 1 FROM ends WHERE hour < ?2
-         )
-         INSERT INTO snapshot_totals
-         SELECT hour, instances, returning_instances FROM ends, totals
-         WHERE hour % 24 = 0 OR hour >= ?3",
-        first,
-        now,
-        hourly_from
-    )
-    .execute(&mut *transaction)
-    .await?;
     let unreachable = now - LONGEST_WINDOW - 1;
     sqlx::query!("DELETE FROM activity WHERE hour < ?", unreachable)
         .execute(&mut *transaction)
         .await?;
-    if first / 24 != now / 24 {
+    // A new day has begun since the hour that was closed last.
+    if (first - 1) / 24 != now / 24 {
         thin_out(transaction, hourly_from).await?;
     }
     Ok(Some(now))
@@ -80,16 +68,12 @@ async fn thin_out(transaction: &mut SqliteConnection, before: i64) -> sqlx::Resu
     sqlx::query!("DELETE FROM snapshots WHERE hour < ? AND hour % 24 <> 0", before)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query!("DELETE FROM snapshot_totals WHERE hour < ? AND hour % 24 <> 0", before)
-        .execute(&mut *transaction)
-        .await?;
     Ok(())
 }
 
 /// Makes all snapshots up to `now` anew from the events, which must all be there.
 pub async fn rebuild(transaction: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM snapshots").execute(&mut *transaction).await?;
-    sqlx::query!("DELETE FROM snapshot_totals").execute(&mut *transaction).await?;
 
     sqlx::query_file!("src/storage/sql/instance_changes.sql").execute(&mut *transaction).await?;
     let mut changes = Changes::default();
@@ -187,19 +171,13 @@ async fn insert(
     instances: i64,
     returning: i64,
 ) -> sqlx::Result<()> {
-    let rows: Vec<_> = active.iter().collect();
-    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sqlx::query!(
-        "INSERT INTO snapshots
-         SELECT ?1, value ->> 0, value ->> '$[1][0]', value ->> '$[1][1]', value ->> '$[1][2]',
-                value ->> '$[1][3]', value ->> '$[1][4]', value ->> '$[1][5]'
-         FROM json_each(?2)",
-        hour,
-        rows
-    )
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query!("INSERT INTO snapshot_totals VALUES (?, ?, ?)", hour, instances, returning)
+    let active: Vec<[i64; 7]> = active
+        .iter()
+        .map(|(&profile, &[a1, a7, a30, r1, r7, r30])| [profile, a1, a7, a30, r1, r7, r30])
+        .collect();
+    let active =
+        serde_json::to_string(&active).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query!("INSERT INTO snapshots VALUES (?, ?, ?, ?)", hour, instances, returning, active)
         .execute(&mut *transaction)
         .await?;
     Ok(())
@@ -217,37 +195,11 @@ mod tests {
         storage::{Database, time},
     };
 
-    type Rows = (Vec<(i64, i64, [i64; 6])>, Vec<(i64, i64, i64)>);
+    /// Hour, instances, returning instances, and the active ones by profile.
+    type Rows = Vec<(i64, i64, i64, String)>;
 
     async fn rows(connection: &mut SqliteConnection) -> Rows {
-        let snapshots = sqlx::query!("SELECT * FROM snapshots ORDER BY hour, profile")
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
-        let totals = sqlx::query!("SELECT * FROM snapshot_totals ORDER BY hour")
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
-        (
-            snapshots
-                .into_iter()
-                .map(|row| {
-                    let counts = [
-                        row.active_24h,
-                        row.active_7d,
-                        row.active_30d,
-                        row.returning_24h,
-                        row.returning_7d,
-                        row.returning_30d,
-                    ];
-                    (row.hour, row.profile, counts)
-                })
-                .collect(),
-            totals
-                .into_iter()
-                .map(|row| (row.hour, row.instances, row.returning_instances))
-                .collect(),
-        )
+        sqlx::query_as("SELECT * FROM snapshots ORDER BY hour").fetch_all(connection).await.unwrap()
     }
 
     /// Reports `(hours since the one before, instance, version)` while hours are closed as
@@ -283,18 +235,28 @@ mod tests {
     async fn what_a_snapshot_tells() {
         // Two instances in one hour; one of them again two hours later, on the next day.
         let (live, _) = live_and_rebuilt(vec![(0, 1, 1), (0, 2, 1), (2, 1, 2)]).await;
-        let (snapshots, totals) = live;
         let first = time::hour("2026-01-31T23:00:00Z".parse().unwrap());
-        assert_eq!(totals, [(first, 2, 0), (first + 1, 2, 0), (first + 2, 2, 1)]);
+        let expected = [
+            (first, 2, 0, "[[1,2,2,2,0,0,0]]"),
+            (first + 1, 2, 0, "[[1,2,2,2,0,0,0]]"),
+            (first + 2, 2, 1, "[[1,1,1,1,0,0,0],[2,1,1,1,1,1,1]]"),
+        ];
         assert_eq!(
-            snapshots,
-            [
-                (first, 1, [2, 2, 2, 0, 0, 0]),
-                (first + 1, 1, [2, 2, 2, 0, 0, 0]),
-                (first + 2, 1, [1, 1, 1, 0, 0, 0]),
-                (first + 2, 2, [1, 1, 1, 1, 1, 1]),
-            ]
+            live,
+            expected.map(|(hour, all, back, active)| (hour, all, back, active.into()))
         );
+    }
+
+    /// Two reports, so far apart that hourly ends of the first month are dropped on the way, while
+    /// each hour is closed as it passes.
+    #[tokio::test]
+    async fn after_a_quarter_only_the_ends_of_days_are_left() {
+        let days = HOURLY_DAYS + 2;
+        let reports = (0..days * 24).map(|hour| (i64::from(hour > 0), 1, 1)).collect();
+        let (live, rebuilt) = live_and_rebuilt(reports).await;
+        assert_eq!(live, rebuilt);
+        let last = live[live.len() - 1].0;
+        assert!(live.iter().all(|row| row.0 % 24 == 0 || row.0 >= hourly_from(last)));
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! Answers over the whole history, out of the rollups.
 
+use std::{collections::HashMap, sync::Arc};
+
 use sqlx::SqliteConnection;
 
 use super::{Database, Result, time};
@@ -120,29 +122,17 @@ impl Database {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn starts_by_profile(&self) -> Result<Vec<(Profile, u64)>> {
-        let rows = sqlx::query!(
-            "SELECT image_version, architecture, os, container_runtime, db_type,
-                    telemetry_version, starts
-             FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
-             WHERE span = 0 AND starts > 0
-             ORDER BY profiles.id"
-        )
-        .fetch_all(&self.readers)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let profile = Profile {
-                    image_version: row.image_version,
-                    architecture: row.architecture,
-                    os: row.os,
-                    container_runtime: row.container_runtime,
-                    db_type: row.db_type,
-                    telemetry_version: row.telemetry_version,
-                };
-                (profile, count(row.starts))
-            })
+    pub async fn starts_by_profile(&self) -> Result<Vec<(Arc<Profile>, u64)>> {
+        let rows =
+            sqlx::query!("SELECT profile, starts FROM rollups WHERE span = 0 AND starts > 0")
+                .fetch_all(&self.readers)
+                .await?;
+        let starts: HashMap<i64, u64> =
+            rows.into_iter().map(|row| (row.profile, count(row.starts))).collect();
+        let profiles = self.profiles().await?;
+        Ok(profiles
+            .iter()
+            .filter_map(|(number, profile)| Some((Arc::clone(profile), *starts.get(number)?)))
             .collect())
     }
 

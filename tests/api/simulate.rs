@@ -119,11 +119,11 @@ async fn what_is_counted_is_what_the_fleet_reported() {
 #[tokio::test]
 async fn history_is_as_if_a_server_had_received_it() {
     const SNAPSHOTS: &str = "SELECT json_array(hour, image_version, architecture, os, \
-         container_runtime, db_type, telemetry_version, active_24h, active_7d, active_30d, \
-         returning_24h, returning_7d, returning_30d) FROM snapshots \
-         INNER JOIN profiles ON profiles.id = profile ORDER BY 1";
+         container_runtime, db_type, telemetry_version, json_remove(json_each.value, '$[0]')) \
+         FROM snapshots CROSS JOIN json_each(active) \
+         INNER JOIN profiles ON profiles.id = json_each.value ->> 0 ORDER BY 1";
     const TOTALS: &str = "SELECT json_array(hour, instances, returning_instances) \
-         FROM snapshot_totals ORDER BY hour";
+         FROM snapshots ORDER BY hour";
     let folder = TempDir::new().unwrap();
     let (at_once, one_by_one) = (folder.path().join("a.db"), folder.path().join("b.db"));
     let until: Timestamp = UNTIL.parse().unwrap();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{HOUR_MS, Moments, Reader, Result, growth, profile_labels};
 use crate::{
-    domain::{BOUNDS_MS, Dimension, Profile, StartupTimes, newer_release},
+    domain::{BOUNDS_MS, Dimension, StartupTimes, newer_release},
     promql::{
         catalog::Metric,
         plan::Growth,
@@ -138,7 +138,7 @@ impl Reader<'_> {
             .first_days()
             .await?
             .into_iter()
-            .map(|(profile, hour)| (hour, profile.image_version))
+            .map(|(profile, hour)| (hour, profile.image_version.clone()))
             .collect();
         first.sort();
         let mut series: BTreeMap<String, Vec<Option<f64>>> = BTreeMap::new();
@@ -178,14 +178,7 @@ impl Reader<'_> {
         let starts = self.database.deployments(&filter, RECENT).await?;
         let mut series = Vec::new();
         for start in starts {
-            let profile = Profile {
-                image_version: start.image_version,
-                architecture: start.architecture,
-                os: start.os,
-                container_runtime: start.container_runtime,
-                db_type: start.db_type,
-                telemetry_version: start.telemetry_version,
-            };
+            let profile = &start.profile;
             let own = [
                 start.id.to_string(),
                 start.instance_id,
@@ -197,7 +190,7 @@ impl Reader<'_> {
             {
                 continue;
             }
-            let mut labels = profile_labels(&profile, None);
+            let mut labels = profile_labels(profile, None);
             for (label, value) in OWN.into_iter().zip(own) {
                 if !value.is_empty() {
                     labels.insert(Cow::Borrowed(label), value.into());

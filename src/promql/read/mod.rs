@@ -88,7 +88,8 @@ pub async fn existing(
     let reader = Reader { database, now: grid.start, grid, wanted: &wanted };
     for metric in METRICS {
         if wanted.selector.selects_name(metric.name()) {
-            series.extend(reader.metric(metric).await?.into_iter().map(|of| of.labels));
+            let found = reader.metric(metric).await?.into_iter();
+            series.extend(found.filter(|of| of.points[0].is_some()).map(|of| of.labels));
         }
     }
     series.extend(reader.selected_of_server().await?.into_iter().map(|(_, labels)| labels));
@@ -121,11 +122,11 @@ impl Reader<'_> {
         let mut places: BTreeMap<Labels, usize> = BTreeMap::new();
         let mut groups = Groups::new();
         let keep = self.wanted.keep.as_ref();
-        for (number, profile) in profiles {
+        for (number, profile) in profiles.iter() {
             if Dimension::ALL.iter().all(|of| self.selects(of.name(), profile.get(*of))) {
                 let next = places.len();
-                let place = *places.entry(profile_labels(&profile, keep)).or_insert(next);
-                groups.push((number, place));
+                let place = *places.entry(profile_labels(profile, keep)).or_insert(next);
+                groups.push((*number, place));
             }
         }
         let mut labels = vec![Labels::new(); places.len()];

@@ -7,7 +7,8 @@ stretches (stretch, span, first, past) AS MATERIALIZED (
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
 ),
 groups (profile, member) AS MATERIALIZED (
-    SELECT value ->> 0, value ->> 1 FROM json_each(?2)
+    -- A type, without which there is no looking up by it.
+    SELECT CAST(value ->> 0 AS INTEGER), value ->> 1 FROM json_each(?2)
 )
 SELECT
     stretch AS "stretch!: i64",

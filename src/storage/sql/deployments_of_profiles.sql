@@ -2,10 +2,7 @@
 -- heartbeats if ?8 is 0. The newest events of
 -- each matching profile come from the index by profile, so that a rare version costs no
 -- walk over all events.
-SELECT
-    events.id AS "id!", received_at, instance,
-    image_version, architecture, os, container_runtime, db_type, telemetry_version,
-    heartbeat, startup_ms, client_at
+SELECT events.id AS "id!", received_at, instance, profile, heartbeat, startup_ms, client_at
 FROM profiles INNER JOIN events ON events.id IN (
     SELECT newest.id FROM events AS newest
     WHERE newest.profile = profiles.id
