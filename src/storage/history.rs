@@ -40,6 +40,14 @@ pub struct Activity {
     pub returning: [u64; WINDOWS_HOURS.len()],
 }
 
+/// Active instances at present.
+#[derive(Debug, Default)]
+pub struct ActivityNow {
+    /// What it depends on: the hour, the last event that is counted, and the totals.
+    state: [i64; 4],
+    by_profile: Vec<(i64, Activity)>,
+}
+
 impl Activity {
     fn add(&mut self, other: &Self) {
         for window in 0..WINDOWS_HOURS.len() {
@@ -145,9 +153,9 @@ impl Database {
         }
         if let Some(present) = moments.iter().position(|&moment| moment == NOW) {
             table.iter_mut().for_each(|row| row[present] = None);
-            for (profile, activity) in self.activity_now(now).await? {
-                if let Some(group) = group_of.get(&profile) {
-                    table[*group][present].get_or_insert_default().add(&activity);
+            for (profile, activity) in &self.activity_now(now).await?.by_profile {
+                if let Some(group) = group_of.get(profile) {
+                    table[*group][present].get_or_insert_default().add(activity);
                 }
             }
         }
@@ -205,8 +213,21 @@ impl Database {
             .collect())
     }
 
-    async fn activity_now(&self, now: Timestamp) -> Result<Vec<(i64, Activity)>> {
+    /// Active instances at present, by profile. It takes a walk over a month of hours, so the
+    /// answer is kept until something is counted.
+    async fn activity_now(&self, now: Timestamp) -> Result<Arc<ActivityNow>> {
         let hour = time::hour(now);
+        let counted = sqlx::query!(
+            r#"SELECT position, instances, returning_instances FROM totals
+               INNER JOIN progress ON job = 'instances'"#
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        let state = [hour, counted.position, counted.instances, counted.returning_instances];
+        let known = Arc::clone(&self.activity.lock().unwrap_or_else(PoisonError::into_inner));
+        if known.state == state {
+            return Ok(known);
+        }
         let rows = sqlx::query!(
             r#"SELECT
                    profile AS "profile!",
@@ -226,7 +247,7 @@ impl Database {
         )
         .fetch_all(&self.readers)
         .await?;
-        Ok(rows
+        let by_profile = rows
             .into_iter()
             .map(|row| {
                 let activity = Activity {
@@ -235,7 +256,10 @@ impl Database {
                 };
                 (row.profile, activity)
             })
-            .collect())
+            .collect();
+        let known = Arc::new(ActivityNow { state, by_profile });
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
+        Ok(known)
     }
 }
 

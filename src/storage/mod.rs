@@ -36,6 +36,7 @@ use sqlx::{
 
 pub use active::{ActiveInstances, WINDOW_NAMES, WINDOWS_HOURS};
 pub use deployments::{Deployment, DeploymentFilter};
+use history::ActivityNow;
 pub use history::{Activity, Groups, NOW, Table};
 pub use legacy::{ImportError, Moved};
 use profiles::Numbered;
@@ -137,6 +138,8 @@ pub struct Database {
     readers: SqlitePool,
     /// Those that were read so far, by number.
     profiles: Arc<Mutex<Arc<Numbered>>>,
+    /// The latest that was worked out.
+    activity: Arc<Mutex<Arc<ActivityNow>>>,
 }
 
 impl Database {
@@ -153,11 +156,7 @@ impl Database {
             std::fs::create_dir_all(folder)
                 .map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
         }
-        let readers = options
-            .clone()
-            .read_only(true)
-            .pragma("temp_store", "memory")
-            .pragma("cache_size", READER_CACHE);
+        let readers = options.clone().read_only(true).pragma("cache_size", READER_CACHE);
         let writer = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -181,7 +180,7 @@ impl Database {
             .acquire_timeout(BUSY_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(readers.row_buffer_size(ROWS_AT_A_TIME));
-        Ok(Self { path, writer, readers, profiles: Arc::default() })
+        Ok(Self { path, writer, readers, profiles: Arc::default(), activity: Arc::default() })
     }
 
     /// As [`Database::open`], of a file that must be there.
