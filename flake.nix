@@ -331,6 +331,7 @@
               curl
               docker-client # with buildx and Compose; the engine is the machine's own
               hyperfine
+              prometheus
               prometheus.cli # promtool
               sqlite
               sqlx-cli
