@@ -7,22 +7,19 @@ use serde_json::Value;
 
 use crate::support::{Base, Image, docker, unique};
 
-const STACK: &str = "docker-compose.yml";
+pub const STACK: &str = "docker-compose.yml";
 const COOLIFY: &str = "docker-compose.coolify.yml";
 
-/// `docker compose` on one of the files, with no setting but the one that Coolify makes.
+/// `docker compose` on one of the files, without the settings of an `.env` beside it.
 fn compose(file: &str) -> Vec<String> {
     let file = format!("--file={}/{file}", env!("CARGO_MANIFEST_DIR"));
     ["compose", &file, "--env-file=/dev/null"].map(str::to_owned).to_vec()
 }
 
 /// A file as Compose understands it, with everything filled in.
-fn read(file: &str) -> Value {
+pub fn read(file: &str, settings: &[(&str, &str)]) -> Value {
     let mut command = Command::new("docker");
-    command
-        .args(compose(file))
-        .args(["config", "--format=json"])
-        .env("SERVICE_PASSWORD_GRAFANA", "made-by-coolify");
+    command.args(compose(file)).args(["config", "--format=json"]).envs(settings.iter().copied());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
     // A variable without a default, or a name that Compose does not know.
@@ -104,7 +101,7 @@ fn assert_fits_into_a_small_machine(stack: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; run it with: cargo test --test containers -- --ignored"]
 async fn the_stack_agrees_with_the_image() {
-    let (image, stack) = (Image::build(Base::Scratch), read(STACK));
+    let (image, stack) = (Image::build(Base::Scratch), read(STACK, &[]));
     let (server, grafana) = (&stack["services"]["telemetry"], &stack["services"]["grafana"]);
     assert_agrees(server, &image);
     assert_fits_into_a_small_machine(&stack);
@@ -127,7 +124,8 @@ async fn the_stack_agrees_with_the_image() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; run it with: cargo test --test containers -- --ignored"]
 async fn the_coolify_stack_agrees_with_the_image() {
-    let (image, stack) = (Image::build(Base::Scratch), read(COOLIFY));
+    let image = Image::build(Base::Scratch);
+    let stack = read(COOLIFY, &[("SERVICE_PASSWORD_GRAFANA", "made-by-coolify")]);
     let server = &stack["services"]["telemetry"];
     assert_agrees(server, &image);
     assert_fits_into_a_small_machine(&stack);

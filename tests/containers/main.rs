@@ -6,6 +6,7 @@
 
 mod compose;
 mod durability;
+mod grafana;
 mod hardening;
 mod size;
 mod start;

@@ -1,13 +1,8 @@
 use serde_json::Value;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
-use testcontainers::{
-    GenericImage, ImageExt as _,
-    core::{Mount, WaitFor, wait::ExitWaitStrategy},
-    runners::AsyncRunner as _,
-};
 
-use crate::support::{Base, Image, PLATFORM, Server, Volume, base_image, stock};
+use crate::support::{Base, Image, Server, Volume, stock};
 
 /// As many reports as the reference server left, a third of the ids twice.
 const REPORTS: i64 = 3000;
@@ -33,19 +28,7 @@ async fn reference_database() -> Vec<u8> {
 
 /// A volume as a server that ran as root left it.
 async fn left_by_the_reference_server() -> Volume {
-    let volume = Volume::new();
-    let (name, tag) =
-        base_image().split_once(':').map(|(n, t)| (n.to_owned(), t.to_owned())).unwrap();
-    // Copied in before the start; the container has nothing more to do.
-    GenericImage::new(name, tag)
-        .with_wait_for(WaitFor::Exit(ExitWaitStrategy::new().with_exit_code(0)))
-        .with_platform(PLATFORM)
-        .with_mount(Mount::volume_mount(&volume.name, "/data"))
-        .with_copy_to("/data/telemetry.db", reference_database().await)
-        .with_cmd(["true"])
-        .start()
-        .await
-        .unwrap();
+    let volume = Volume::with_database(reference_database().await).await;
     let files = volume.run(&["stat", "-c", "%n %u:%g", "/data", "/data/telemetry.db"]);
     assert_eq!(files, "/data 0:0\n/data/telemetry.db 0:0");
     volume
@@ -55,7 +38,7 @@ async fn left_by_the_reference_server() -> Volume {
 #[ignore = "needs Docker; run it with: cargo test --test containers -- --ignored"]
 async fn a_volume_of_the_reference_server_is_taken_over() {
     let (image, volume) = (Image::build(Base::Alpine), left_by_the_reference_server().await);
-    volume.run(&["chown", "-R", "65532:65532", "/data"]);
+    volume.give_away();
     let server = Server::start(&image, &volume).await;
     server.wait_until_healthy().await;
     let metrics: Value = server.json("/metrics").await;

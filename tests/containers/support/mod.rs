@@ -2,11 +2,13 @@
 //! nothing is left of a test that failed either.
 
 mod docker;
+mod grafana;
 mod image;
 mod load;
 mod server;
 
 pub use docker::{docker, unique};
+pub use grafana::{Grafana, grafana_image};
 pub use image::{Base, Image, PLATFORM, base_image};
 pub use load::Acknowledged;
 pub use server::{Server, Volume};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use testcontainers::{
     ContainerAsync, ContainerRequest, GenericImage, ImageExt as _,
     bollard::models::PortBinding,
-    core::{IntoContainerPort as _, Mount},
+    core::{IntoContainerPort as _, Mount, WaitFor, wait::ExitWaitStrategy},
     runners::AsyncRunner as _,
 };
 
@@ -20,8 +20,9 @@ use super::{
 
 /// The port inside of the container.
 const PORT: u16 = 8080;
-/// Much more than a start under emulation takes, the first health check after 10 s included.
-const START_TIME_LIMIT: Duration = Duration::from_secs(90);
+/// Much more than a start under emulation takes, the first health check after 10 s included, or
+/// Grafana's first, which makes a database.
+const START_TIME_LIMIT: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A named volume.
@@ -33,6 +34,29 @@ pub struct Volume {
 impl Volume {
     pub fn new() -> Self {
         Self { name: docker(["volume", "create", &unique("volume")]) }
+    }
+
+    /// A volume with this database, which belongs to root.
+    pub async fn with_database(content: Vec<u8>) -> Self {
+        let volume = Self::new();
+        let (name, tag) =
+            base_image().split_once(':').map(|(n, t)| (n.to_owned(), t.to_owned())).unwrap();
+        // Copied in before the start; the container has nothing more to do.
+        GenericImage::new(name, tag)
+            .with_wait_for(WaitFor::Exit(ExitWaitStrategy::new().with_exit_code(0)))
+            .with_platform(PLATFORM)
+            .with_mount(Mount::volume_mount(&volume.name, "/data"))
+            .with_copy_to("/data/telemetry.db", content)
+            .with_cmd(["true"])
+            .start()
+            .await
+            .unwrap();
+        volume
+    }
+
+    /// Gives all that is on it to the image's user.
+    pub fn give_away(&self) {
+        self.run(&["chown", "-R", "65532:65532", "/data"]);
     }
 
     /// Runs a command of the Alpine image on the volume, as root, and returns what it printed.
@@ -50,10 +74,11 @@ impl Drop for Volume {
     }
 }
 
-/// A container of the image, its port published on the loopback address alone.
+/// A container, its port published on the loopback address alone.
 #[derive(Debug)]
 pub struct Server {
     container: ContainerAsync<GenericImage>,
+    port: u16,
     client: Client,
 }
 
@@ -70,17 +95,28 @@ impl Server {
     ) -> Self {
         let request = GenericImage::new(image.name(), "latest")
             .with_platform(PLATFORM)
-            .with_mount(Mount::volume_mount(&volume.name, "/data"))
-            .with_mapped_port(0, PORT.tcp())
-            .with_host_config_modifier(|host| {
+            .with_mount(Mount::volume_mount(&volume.name, "/data"));
+        Self::run(change(request), PORT, None).await
+    }
+
+    /// Starts any server that listens on this port inside of its container, which may be given a
+    /// limit of its memory in bytes.
+    pub async fn run(
+        request: ContainerRequest<GenericImage>,
+        port: u16,
+        memory: Option<i64>,
+    ) -> Self {
+        let request =
+            request.with_mapped_port(0, port.tcp()).with_host_config_modifier(move |host| {
                 let binding =
                     PortBinding { host_ip: Some("127.0.0.1".into()), host_port: Some("0".into()) };
-                let bindings = HashMap::from([(PORT.tcp().to_string(), Some(vec![binding]))]);
+                let bindings = HashMap::from([(port.tcp().to_string(), Some(vec![binding]))]);
                 host.port_bindings = Some(bindings);
+                host.memory = memory;
             });
-        let container = change(request).start().await.unwrap();
+        let container = request.start().await.unwrap();
         let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { container, client }
+        Self { container, port, client }
     }
 
     pub fn id(&self) -> &str {
@@ -93,7 +129,7 @@ impl Server {
 
     /// The address of a route; the port is another one after each start.
     pub async fn url(&self, path: &str) -> String {
-        let port = self.container.get_host_port_ipv4(PORT).await.unwrap();
+        let port = self.container.get_host_port_ipv4(self.port).await.unwrap();
         format!("http://127.0.0.1:{port}{path}")
     }
 
