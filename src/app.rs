@@ -6,12 +6,13 @@ use anyhow::Context as _;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
 };
 
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, AppState, RequestIds, Shared},
+    http::{self, AppState, QUERIES_AT_ONCE, RequestIds, Shared},
     ingest::{Ingest, Limits},
     observability::Metrics,
     storage::Database,
@@ -82,6 +83,7 @@ pub async fn run(
         clock,
         trusted_proxies: config.trusted_proxies.clone(),
         read_token: config.read_token.clone(),
+        queries: Semaphore::new(QUERIES_AT_ONCE),
         request_ids: RequestIds::default(),
     });
     let router = http::router(&state, &config.cors_allowed_origins);

@@ -99,6 +99,7 @@ mod tests {
     use axum::{Extension, body::Body, routing::get};
     use http_body_util::BodyExt as _;
     use tempfile::TempDir;
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::{
@@ -123,6 +124,7 @@ mod tests {
             clock,
             trusted_proxies: Vec::new(),
             read_token: None,
+            queries: Semaphore::new(1),
             request_ids: RequestIds::default(),
         })
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use axum::{Router, http::HeaderValue, middleware};
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -35,6 +36,10 @@ use crate::{
 
 /// Largest body that is read, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
+
+/// Queries of the Prometheus API that are worked on at a time; others wait. Each may hold some
+/// megabytes, and a dashboard sends some thirty at once.
+pub const QUERIES_AT_ONCE: usize = 4;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -57,6 +62,8 @@ pub struct Shared {
     pub trusted_proxies: Vec<IpNet>,
     /// Token that opens the read routes.
     pub read_token: Option<String>,
+    /// Turns of queries of the Prometheus API; see [`QUERIES_AT_ONCE`].
+    pub queries: Semaphore,
     /// Names for requests.
     pub request_ids: RequestIds,
 }

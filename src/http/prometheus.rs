@@ -16,6 +16,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::SemaphorePermit;
 
 use super::{AppState, error::Problem};
 use crate::promql::{self, Grid, Labels, METRICS, QueryError, Selector};
@@ -32,6 +33,12 @@ pub fn routes() -> Router<AppState> {
         .route("/api/v1/label/{name}/values", get(label_values))
         .route("/api/v1/metadata", get(metadata))
         .route("/api/v1/status/buildinfo", get(buildinfo))
+}
+
+/// Waits for this request's turn, which lasts as long as what is returned.
+async fn turn(state: &AppState) -> Option<SemaphorePermit<'_>> {
+    // It is never closed, so there is always one.
+    state.queries.acquire().await.ok()
 }
 
 /// Why there is no answer: in the form of the Prometheus API instead of a problem document.
@@ -88,6 +95,7 @@ async fn query(State(state): State<AppState>, form: Form) -> Answered {
     let now = state.clock.now();
     let time = form.time("time")?.unwrap_or(now.as_millisecond());
     let expression = form.required("query")?;
+    let _turn = turn(&state).await;
     let answer = promql::query(&state.database, now, expression, Grid::at(time)).await?;
     Ok(Success(Data::at(time, answer, form.limit()?)).into_response())
 }
@@ -105,6 +113,7 @@ async fn query_range(State(state): State<AppState>, form: Form) -> Answered {
     let count = usize::try_from((end - start) / step).unwrap_or(usize::MAX).saturating_add(1);
     let grid = Grid { start, step, count };
     let expression = form.required("query")?;
+    let _turn = turn(&state).await;
     let answer = promql::query(&state.database, state.clock.now(), expression, grid).await?;
     Ok(Success(Data::over(grid, answer, form.limit()?)).into_response())
 }
@@ -153,6 +162,7 @@ async fn selected(state: &AppState, form: &Form) -> Result<Vec<Labels>, ApiError
     if selectors.is_empty() {
         selectors.push("{__name__!=\"\"}");
     }
+    let _turn = turn(state).await;
     let mut found = Vec::new();
     for selector in selectors {
         let selector = Selector::parse(selector)?;

@@ -1,6 +1,6 @@
 //! The stack's Grafana beside the server: what its panels show is what was sent.
 
-use std::{collections::BTreeSet, io::Write as _};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
@@ -220,16 +220,7 @@ async fn every_panel_of_the_stacks_grafana_shows_what_was_sent() {
     let address = format!("http://{name}:8080");
     let stack = read(STACK, &[("TELEMETRY_URL", &address), ("READ_TOKEN", READ_TOKEN)]);
     let service = &stack["services"]["grafana"];
-    let grafana_image = match grafana_image(service).await {
-        Ok(image) => image,
-        Err(image) => {
-            // Past the test harness, which hides what a passing test prints.
-            let test = "every_panel_of_the_stacks_grafana_shows_what_was_sent";
-            let not_run = format!("NOT RUN: {test}: no Grafana image ({image})");
-            writeln!(std::io::stderr(), "{not_run}").unwrap();
-            return;
-        }
-    };
+    let grafana_image = grafana_image(service).await;
 
     let clock = Clock::system();
     let (image, volume) =
