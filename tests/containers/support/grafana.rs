@@ -11,10 +11,7 @@ use testcontainers::{
     core::{AccessMode, Mount},
 };
 
-use super::{
-    docker::docker,
-    server::{Server, Volume},
-};
+use super::server::{Server, Volume};
 
 /// The port inside of the container.
 const PORT: u16 = 3000;
