@@ -12,6 +12,7 @@ mod evaluate;
 mod plan;
 mod quantile;
 mod read;
+mod selector;
 mod series;
 
 use std::time::Duration;
@@ -20,8 +21,9 @@ use jiff::Timestamp;
 
 pub use catalog::{Description, Kind, METRICS, Metric};
 pub use error::QueryError;
-pub use plan::{Selector, duration};
+
 pub use read::existing;
+pub use selector::{Selector, duration};
 pub use series::{Grid, Labels, NAME, Series};
 
 use crate::storage::Database;

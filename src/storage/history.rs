@@ -85,7 +85,9 @@ impl Database {
             .fetch_all(&self.readers)
             .await?;
         let rows = rows.into_iter().map(|row| (row.stretch, row.member, count(row.starts)));
-        Ok(before_each(moments.len(), groups, rows, |total, after| *total -= after))
+        Ok(before_each(moments.len(), groups, rows, |total, after| {
+            *total = total.saturating_sub(*after);
+        }))
     }
 
     /// Startup times of the starts before each of `moments`, which must be in order and different.
@@ -111,8 +113,10 @@ impl Database {
             })
             .collect::<sqlx::Result<Vec<_>>>()?;
         Ok(before_each(moments.len(), groups, rows.into_iter(), |total, after| {
-            total.sum_ms -= after.sum_ms;
-            total.buckets.iter_mut().zip(after.buckets).for_each(|(total, of)| *total -= of);
+            total.sum_ms = total.sum_ms.saturating_sub(after.sum_ms);
+            for (total, after) in total.buckets.iter_mut().zip(after.buckets) {
+                *total = total.saturating_sub(after);
+            }
         }))
     }
 

@@ -219,7 +219,7 @@ impl Reader<'_> {
                 None => float(value(at)),
                 Some(Growth { range_ms, per_second }) => {
                     let before = (*before)?;
-                    growth(float(value(at) - value(before)), range_ms, per_second)
+                    growth(float(value(at).saturating_sub(value(before))), range_ms, per_second)
                 }
             })
         })

@@ -12,7 +12,8 @@ use super::{
     MAX_SERIES, MAX_VALUES,
     catalog::{Kind, METRICS},
     error::QueryError,
-    plan::{Grouping, Read, Selector},
+    plan::{Grouping, Read},
+    selector::Selector,
     series::{Grid, Labels, NAME, Series},
 };
 use crate::{
@@ -89,7 +90,9 @@ pub async fn existing(
     for metric in METRICS {
         if wanted.selector.selects_name(metric.name()) {
             let found = reader.metric(metric).await?.into_iter();
-            series.extend(found.filter(|of| of.points[0].is_some()).map(|of| of.labels));
+            // A gauge may have come to its end.
+            let is_there = |of: &Series| metric.kind() == Kind::Gauge || of.points[0].is_some();
+            series.extend(found.filter(is_there).map(|of| of.labels));
         }
     }
     series.extend(reader.selected_of_server().await?.into_iter().map(|(_, labels)| labels));
