@@ -159,7 +159,7 @@ impl ApiError {
         match self {
             Self::MalformedJson(what) | Self::InvalidParameter(what) => what.clone(),
             Self::NotJson => "Send the report as JSON, with Content-Type: application/json.".into(),
-            Self::TooLarge => format!("A report has at most {} bytes.", super::MAX_BODY),
+            Self::TooLarge => format!("A body has at most {} bytes.", super::MAX_BODY),
             Self::BrokenBody => "The connection ended or the length was wrong.".into(),
             Self::InvalidReport(errors) => match errors.as_slice() {
                 [one] if one.pointer.is_empty() => format!("The report {}.", one.detail),

@@ -38,8 +38,8 @@ use crate::{
 pub const MAX_BODY: usize = 16 * 1024;
 
 /// Queries of the Prometheus API that are worked on at a time; others wait. Each may hold some
-/// megabytes, and a dashboard sends some thirty at once.
-pub const QUERIES_AT_ONCE: usize = 4;
+/// megabytes, and a dashboard sends some thirty at once. One reader is left to all others.
+pub const QUERIES_AT_ONCE: usize = 3;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]

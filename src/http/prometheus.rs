@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::SemaphorePermit;
 
 use super::{AppState, error::Problem};
-use crate::promql::{self, Grid, Labels, METRICS, QueryError, Selector};
+use crate::promql::{self, Answer, Grid, METRICS, QueryError, Selection};
 use form::Form;
 use json::{Data, Success};
 
@@ -115,62 +115,52 @@ async fn query_range(State(state): State<AppState>, form: Form) -> Answered {
     let expression = form.required("query")?;
     let _turn = turn(&state).await;
     let answer = promql::query(&state.database, state.clock.now(), expression, grid).await?;
+    if matches!(answer, Answer::Matrix(..)) {
+        return Err(bad_data(
+            "invalid expression type \"range vector\" for range query, must be Scalar or instant \
+             Vector",
+        ));
+    }
     Ok(Success(Data::over(grid, answer, form.limit()?)).into_response())
 }
 
-/// The series that are selected; `start` and `end` may be given and do not matter.
+/// The series that are selected.
 async fn series(State(state): State<AppState>, form: Form) -> Answered {
     if form.all("match[]").next().is_none() {
         return Err(bad_data("no match[] parameter provided"));
     }
-    let mut found = selected(&state, &form).await?;
-    found.truncate(form.limit()?);
-    Ok(Success(found).into_response())
+    let selection = selection(&form)?;
+    let _turn = turn(&state).await;
+    let found = selection.series(&state.database, state.clock.now()).await?;
+    Ok(Success(found.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
 /// The names of all labels, or of those that the selected series have.
 async fn labels(State(state): State<AppState>, form: Form) -> Answered {
-    let found = selected(&state, &form).await?;
-    let mut names: Vec<&str> =
-        found.iter().flat_map(|labels| labels.keys().map(|name| &**name)).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.truncate(form.limit()?);
-    Ok(Success(names).into_response())
+    let selection = selection(&form)?;
+    let _turn = turn(&state).await;
+    let names = selection.label_names(&state.database, state.clock.now()).await?;
+    Ok(Success(names.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
 /// The values of one label, in all series or in those that are selected.
 async fn label_values(
     State(state): State<AppState>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     form: Form,
 ) -> Answered {
-    let found = selected(&state, &form).await?;
-    let mut values: Vec<&str> =
-        found.iter().filter_map(|labels| labels.get(name.as_str()).map(|value| &**value)).collect();
-    values.sort_unstable();
-    values.dedup();
-    values.truncate(form.limit()?);
-    Ok(Success(values).into_response())
+    let Path(name) = name.map_err(|_| bad_data("the name of the label is not UTF-8"))?;
+    let selection = selection(&form)?;
+    let _turn = turn(&state).await;
+    let values = selection.label_values(&state.database, state.clock.now(), &name).await?;
+    Ok(Success(values.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
-/// The series of each `match[]`, each once; without any, all series.
-async fn selected(state: &AppState, form: &Form) -> Result<Vec<Labels>, ApiError> {
-    // They are checked, as in Prometheus, and then make no difference: every series lasts.
+/// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and then make
+/// no difference: every series lasts.
+fn selection(form: &Form) -> Result<Selection, ApiError> {
     let (_, _) = (form.time("start")?, form.time("end")?);
-    let mut selectors: Vec<&str> = form.all("match[]").collect();
-    if selectors.is_empty() {
-        selectors.push("{__name__!=\"\"}");
-    }
-    let _turn = turn(state).await;
-    let mut found = Vec::new();
-    for selector in selectors {
-        let selector = Selector::parse(selector)?;
-        found.extend(promql::existing(&state.database, state.clock.now(), &selector).await?);
-    }
-    found.sort();
-    found.dedup();
-    Ok(found)
+    Ok(Selection::parse(form.all("match[]"))?)
 }
 
 #[derive(Debug, Serialize)]

@@ -99,12 +99,36 @@ fn with_numbers(
     Ok(Value::unordered(series))
 }
 
+/// What a group of series has at one moment.
+#[derive(Debug, Clone, Copy)]
+enum There {
+    Nothing,
+    One(f64),
+    Several,
+}
+
+/// What each group of the series that share the matching labels has at each moment.
+fn by_shared_labels(of: &Binary, series: Vec<Series>) -> BTreeMap<Labels, Vec<There>> {
+    let mut groups: BTreeMap<Labels, Vec<There>> = BTreeMap::new();
+    for Series { labels, points } in series {
+        let group = groups
+            .entry(of.matching.apply(&labels))
+            .or_insert_with(|| vec![There::Nothing; points.len()]);
+        for (there, value) in group.iter_mut().zip(points) {
+            if let Some(value) = value {
+                *there = match there {
+                    There::Nothing => There::One(value),
+                    There::One(_) | There::Several => There::Several,
+                };
+            }
+        }
+    }
+    groups
+}
+
 /// Each series of the left side with the one of the right side whose labels match.
 fn one_to_one(of: &Binary, left: Vec<Series>, right: Vec<Series>) -> Result<Value> {
-    let mut partners: BTreeMap<Labels, Vec<Series>> = BTreeMap::new();
-    for series in right {
-        partners.entry(of.matching.apply(&series.labels)).or_default().push(series);
-    }
+    let partners = by_shared_labels(of, right);
     let mut results: BTreeMap<Labels, Series> = BTreeMap::new();
     for series in left {
         let shared = of.matching.apply(&series.labels);
@@ -112,13 +136,12 @@ fn one_to_one(of: &Binary, left: Vec<Series>, right: Vec<Series>) -> Result<Valu
             continue;
         };
         let mut points = Vec::with_capacity(series.points.len());
-        for (moment, value) in series.points.iter().enumerate() {
-            let mut there = partners.iter().filter_map(|partner| partner.points[moment]);
-            let partner = there.next();
-            if value.is_some() && there.next().is_some() {
-                return Err(duplicates(&shared, "right"));
-            }
-            points.push(value.zip(partner).and_then(|(left, right)| of.value(left, right, left)));
+        for (value, partner) in series.points.iter().zip(partners) {
+            points.push(match (value, partner) {
+                (Some(value), There::One(partner)) => of.value(*value, *partner, *value),
+                (Some(_), There::Several) => return Err(duplicates(&shared, "right")),
+                _ => None,
+            });
         }
         let mut labels = match of.matching {
             Grouping::By(_) => shared.clone(),

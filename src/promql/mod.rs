@@ -9,9 +9,11 @@ mod binary;
 mod catalog;
 mod error;
 mod evaluate;
+mod guard;
 mod plan;
 mod quantile;
 mod read;
+mod selection;
 mod selector;
 mod series;
 
@@ -22,13 +24,14 @@ use jiff::Timestamp;
 pub use catalog::{Description, Kind, METRICS, Metric};
 pub use error::QueryError;
 
-pub use read::existing;
-pub use selector::{Selector, duration};
+pub use selection::Selection;
+pub use selector::duration;
 pub use series::{Grid, Labels, NAME, Series};
 
 use crate::storage::Database;
 use evaluate::Value;
 use plan::{Plan, Root};
+use selector::Selector;
 
 /// Most moments of one query, as in Prometheus.
 pub const MAX_STEPS: usize = 11_000;
@@ -36,6 +39,8 @@ pub const MAX_STEPS: usize = 11_000;
 pub const MAX_SERIES: usize = 10_000;
 /// Most values that one query may hold: moments times series.
 const MAX_VALUES: usize = 500_000;
+/// What a series costs besides its values, in values: its labels.
+const VALUES_PER_SERIES: usize = 32;
 /// Longest expression, in bytes; the body of a form is not longer either.
 const MAX_LENGTH: usize = 16 * 1024;
 /// Time for one query.
@@ -102,11 +107,16 @@ async fn run(
     let mut values = 0;
     for wanted in &plan.reads {
         let series = read::read(database, now, grid, wanted).await?;
-        values += series.len() * grid.count;
+        values += series.len() * (grid.count + VALUES_PER_SERIES);
         read::check_size(values)?;
         columns.push(series);
     }
-    Ok(match evaluate::evaluate(&root, &columns, grid.count)? {
+    // Not on a thread that others wait for.
+    let evaluated =
+        tokio::task::spawn_blocking(move || evaluate::evaluate(&root, &columns, grid.count)).await;
+    let evaluated = evaluated
+        .unwrap_or_else(|_| Err(QueryError::Execution("the query was given up".into())))?;
+    Ok(match evaluated {
         Value::Scalar(numbers) => Answer::Scalar(numbers),
         Value::Vector { mut series, ordered } => {
             series.retain(|series| series.points.iter().any(Option::is_some));

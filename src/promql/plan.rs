@@ -1,6 +1,8 @@
 //! From the text of an expression to what is to be read and done. Refuses, by its name, what
 //! this server does not understand.
 
+use std::time::Duration;
+
 use promql_parser::parser::{
     AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, MatrixSelector, VectorMatchCardinality,
     token,
@@ -128,10 +130,9 @@ impl Plan {
         let expr = parse(expression)?;
         let mut reads = Vec::new();
         let root = match without_parentheses(&expr) {
-            Expr::MatrixSelector(range) => Root::Range {
-                selector: Selector::new(&range.vs)?,
-                range_ms: milliseconds(range.range)?,
-            },
+            Expr::MatrixSelector(range) => {
+                Root::Range { selector: Selector::new(&range.vs)?, range_ms: length(range.range)? }
+            }
             Expr::StringLiteral(_) => return Err(QueryError::unsupported("a string literal")),
             expr => Root::Node(node(expr, &mut reads, 0)?),
         };
@@ -167,6 +168,14 @@ fn node(expr: &Expr, reads: &mut Vec<Read>, depth: usize) -> Result<Node> {
     }
 }
 
+/// The length of a range.
+fn length(range: Duration) -> Result<i64> {
+    match milliseconds(range)? {
+        0 => Err(QueryError::BadData("a range must be a millisecond or longer".into())),
+        length => Ok(length),
+    }
+}
+
 fn reading(read: Read, reads: &mut Vec<Read>) -> Node {
     reads.push(read);
     Node::Read(reads.len() - 1)
@@ -189,8 +198,7 @@ fn function(call: &Call, reads: &mut Vec<Read>, depth: usize) -> Result<Node> {
         "increase" | "rate" => {
             match arguments.first().map(|argument| without_parentheses(argument)) {
                 Some(Expr::MatrixSelector(MatrixSelector { vs, range })) => {
-                    let growth =
-                        Growth { range_ms: milliseconds(*range)?, per_second: name == "rate" };
+                    let growth = Growth { range_ms: length(*range)?, per_second: name == "rate" };
                     let selector = Selector::new(vs)?;
                     Ok(reading(Read { selector, growth: Some(growth), keep: None }, reads))
                 }

@@ -8,8 +8,9 @@ use promql_parser::{
 };
 
 use super::{
-    MAX_LENGTH, MAX_STEPS,
+    MAX_STEPS,
     error::QueryError,
+    guard,
     series::{Grid, NAME},
 };
 
@@ -114,21 +115,7 @@ pub fn milliseconds(duration: Duration) -> Result<i64> {
 
 /// Has an expression parsed.
 pub fn parse(expression: &str) -> Result<Expr> {
-    if expression.len() > MAX_LENGTH {
-        return Err(QueryError::BadData(format!("the expression is over {MAX_LENGTH} bytes")));
-    }
-    // The parser takes a time that grows with the square of the depth.
-    let mut open: usize = 0;
-    for byte in expression.bytes() {
-        match byte {
-            b'(' => open += 1,
-            b')' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        if open > 4 * MAX_DEPTH {
-            return Err(too_deep());
-        }
-    }
+    guard::check(expression)?;
     parser::parse(expression)
         .map_err(|error| QueryError::BadData(format!("invalid parameter \"query\": {error}")))
 }

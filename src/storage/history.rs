@@ -5,11 +5,10 @@
 //! the caller makes: what is selected and what is added up is not decided here.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError},
 };
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::{
@@ -23,6 +22,9 @@ use crate::domain::{BUCKETS, Profile, StartupTimes};
 
 /// The present moment, after every hour.
 pub const NOW: i64 = i64::MAX;
+
+/// Snapshots that are held at a time.
+const SNAPSHOTS_AT_A_TIME: usize = 20;
 
 /// Which group each wanted profile belongs to: pairs of a profile's number and a group, counted
 /// from 0.
@@ -131,27 +133,35 @@ impl Database {
         groups: &Groups,
     ) -> Result<Table<Option<Activity>>> {
         let mut table = vec![vec![None::<Activity>; moments.len()]; group_count(groups)];
-        let hours = json(moments)?;
         let group_of: HashMap<i64, usize> = groups.iter().copied().collect();
-        let mut snapshots = sqlx::query!(
-            r#"SELECT key + 0 AS "moment!: i64", active
-               FROM json_each(?)
-               CROSS JOIN snapshots
-                   ON hour = (SELECT max(hour) FROM snapshots WHERE hour <= value)"#,
-            hours
-        )
-        .fetch(&self.readers);
-        while let Some(row) = snapshots.try_next().await? {
-            let moment = usize::try_from(row.moment).unwrap_or(usize::MAX);
-            let active: Vec<[i64; 7]> = serde_json::from_str(&row.active)
-                .map_err(|error| sqlx::Error::Decode(error.into()))?;
-            for [profile, a1, a7, a30, r1, r7, r30] in active {
-                let Some(group) = group_of.get(&profile) else { continue };
-                if let Some(sum) = table[*group].get_mut(moment) {
-                    sum.get_or_insert_default().add(&Activity {
-                        active: [a1, a7, a30].map(count),
-                        returning: [r1, r7, r30].map(count),
-                    });
+        let at = self.snapshots_before(moments).await?;
+        let hours: Vec<i64> = at.keys().copied().collect();
+        // A few at a time: each may be long.
+        for hours in hours.chunks(SNAPSHOTS_AT_A_TIME) {
+            let wanted = json(hours)?;
+            let rows = sqlx::query!(
+                r#"SELECT hour AS "hour!", active FROM snapshots
+                   WHERE hour IN (SELECT value FROM json_each(?))"#,
+                wanted
+            )
+            .fetch_all(&self.readers)
+            .await?;
+            for row in rows {
+                let active: Vec<[i64; 7]> = serde_json::from_str(&row.active)
+                    .map_err(|error| sqlx::Error::Decode(error.into()))?;
+                let mut sums: Vec<Option<Activity>> = vec![None; table.len()];
+                for [profile, a1, a7, a30, r1, r7, r30] in active {
+                    if let Some(group) = group_of.get(&profile) {
+                        sums[*group].get_or_insert_default().add(&Activity {
+                            active: [a1, a7, a30].map(count),
+                            returning: [r1, r7, r30].map(count),
+                        });
+                    }
+                }
+                for moment in at.get(&row.hour).into_iter().flatten() {
+                    for (row, sum) in table.iter_mut().zip(&sums) {
+                        row[*moment] = *sum;
+                    }
                 }
             }
         }
@@ -164,6 +174,27 @@ impl Database {
             }
         }
         Ok(table)
+    }
+
+    /// The latest snapshots before `moments`: their hours, and the places of the moments that each
+    /// is the latest of.
+    async fn snapshots_before(&self, moments: &[i64]) -> Result<BTreeMap<i64, Vec<usize>>> {
+        let moments = json(moments)?;
+        let rows = sqlx::query!(
+            r#"SELECT key + 0 AS "moment!: i64",
+                      (SELECT max(hour) FROM snapshots WHERE hour <= value) AS "hour: i64"
+               FROM json_each(?)"#,
+            moments
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let mut at: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for row in rows {
+            if let (Ok(moment), Some(hour)) = (usize::try_from(row.moment), row.hour) {
+                at.entry(hour).or_default().push(moment);
+            }
+        }
+        Ok(at)
     }
 
     /// Distinct instance ids at each of `moments`, and those of them seen on two or more days;
@@ -190,7 +221,8 @@ impl Database {
         .await?;
         let mut table = vec![vec![None; moments.len()]];
         for row in rows {
-            if let (Some(instances), Some(returning)) = (row.instances, row.returning) {
+            // At present there is a total before there is an instance.
+            if let (Some(instances @ 1..), Some(returning)) = (row.instances, row.returning) {
                 set(&mut table, 0, row.moment, Some([instances, returning].map(count)));
             }
         }

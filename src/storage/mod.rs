@@ -40,7 +40,7 @@ use history::ActivityNow;
 pub use history::{Activity, Groups, NOW, Table};
 pub use legacy::{ImportError, Moved};
 use profiles::Numbered;
-pub use samples::{LONGEST_GAP, Sample};
+pub use samples::{LONGEST_GAP, Sample, is_counter};
 pub use stats::{Breakdown, Interval, Period, StartupBreakdown, Totals};
 pub use verify::Verdict;
 pub use writer::Writer;

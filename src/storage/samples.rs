@@ -52,7 +52,8 @@ fn start(minute: i64) -> Timestamp {
 }
 
 /// Whether a series only ever grows, by the rules of its name.
-fn is_counter(series: &str) -> bool {
+#[must_use]
+pub fn is_counter(series: &str) -> bool {
     let name = series.split('{').next().unwrap_or_default();
     ["_total", "_bucket", "_sum", "_count"].iter().any(|suffix| name.ends_with(suffix))
 }
@@ -164,7 +165,7 @@ async fn load(connection: &mut SqliteConnection) -> sqlx::Result<HashMap<String,
 }
 
 impl Database {
-    /// All series that have samples: their numbers and names.
+    /// All series that have or had samples: their numbers and names.
     ///
     /// # Errors
     /// What the database says.

@@ -188,3 +188,37 @@ async fn the_server_of_the_stack_becomes_healthy() {
     let answer = reqwest::get(format!("http://{}/ready", address.trim())).await.unwrap();
     assert_eq!(answer.status(), 200);
 }
+
+/// As Coolify starts it: by root in a container that may write nothing but the volume. Grafana
+/// reads it as another user.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; run it with: cargo test --test containers -- --ignored"]
+async fn the_provisioning_service_of_coolify_writes_what_grafana_reads() {
+    let image = Image::build(Base::Alpine);
+    let project = unique("coolify");
+    let mut command = compose(COOLIFY);
+    command.push(format!("--project-name={project}"));
+    let stack = Stack { command };
+    // Twice, as at two deployments.
+    for _ in 0..2 {
+        let output = Command::new("docker")
+            .args(&stack.command)
+            .args(["up", "--no-deps", "--pull=never", "--exit-code-from=grafana-provisioning"])
+            .arg("grafana-provisioning")
+            .env("TELEMETRY_IMAGE", image.name())
+            .env("SERVICE_PASSWORD_GRAFANA", "made-by-coolify")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let volume = format!("--volume={project}_grafana-provisioning:/provisioning:ro");
+    let read = "cd /provisioning && find . -name '*.json' -o -name '*.yaml' | sort && \
+                cat dashboards/overview.json";
+    let run = ["run", "--rm", "--network=none", "--user=472:0", "--entrypoint=/bin/sh", &volume];
+    let shown = docker(run.into_iter().chain([image.name(), "-c", read]));
+    let overview = include_str!("../../grafana/dashboards/overview.json");
+    let files = "./dashboards/overview.json\n./dashboards/server-health.json\n\
+                 ./dashboards/startup-time.json\n./provisioning/dashboards/telemetry.yaml\n\
+                 ./provisioning/datasources/telemetry.yaml";
+    assert_eq!(shown, format!("{files}\n{}", overview.trim_end()));
+}

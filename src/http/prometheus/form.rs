@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
 use axum::{
-    body::Bytes,
     extract::{FromRequest, Request},
     http::{Method, header},
     response::{IntoResponse as _, Response},
@@ -41,7 +40,7 @@ impl<S: Sync> FromRequest<S> for Form {
                 Err(error) if error.is::<LengthLimitError>() => {
                     return Err(error::ApiError::TooLarge.into_response());
                 }
-                Err(_) => Bytes::new(),
+                Err(_) => return Err(error::ApiError::BrokenBody.into_response()),
             };
             parameters.extend(pairs(&body));
         }

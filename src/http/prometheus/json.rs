@@ -117,12 +117,22 @@ impl Serialize for Samples {
     }
 }
 
-/// A number as Prometheus writes it: without an exponent, infinity with its sign.
+/// A number as Prometheus writes it: infinity with its sign, an exponent of two digits or more
+/// where the number is very small or large.
 fn number(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
-    value.to_string()
+    let size = value.abs();
+    if value.is_nan() || size == 0.0 || (1e-6..1e21).contains(&size) {
+        return value.to_string();
+    }
+    let written = format!("{value:e}");
+    let (digits, exponent) = written.split_once('e').unwrap_or((&written, "0"));
+    match exponent.strip_prefix('-') {
+        Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+        None => format!("{digits}e+{exponent:0>2}"),
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +147,10 @@ mod tests {
         assert_eq!(shown(Sample(-1, f64::NAN)), r#"[-0.001,"NaN"]"#);
         assert_eq!(shown(Sample(0, f64::NEG_INFINITY)), r#"[0,"-Inf"]"#);
         assert_eq!(shown(Sample(0, f64::INFINITY)), r#"[0,"+Inf"]"#);
-        assert_eq!(shown(Sample(0, 1e21)), r#"[0,"1000000000000000000000"]"#);
+        // As Prometheus 2.42 gives them.
+        assert_eq!(shown(Sample(0, 1e20)), r#"[0,"100000000000000000000"]"#);
+        assert_eq!(shown(Sample(0, 1e21)), r#"[0,"1e+21"]"#);
+        assert_eq!(shown(Sample(0, -1.5e300)), r#"[0,"-1.5e+300"]"#);
+        assert_eq!(shown(Sample(0, 4e-7)), r#"[0,"4e-07"]"#);
     }
 }

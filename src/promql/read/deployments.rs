@@ -4,9 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 
-use super::{HOUR_MS, Moments, Reader, Result, growth, profile_labels};
+use super::{HOUR_MS, Moments, Reader, Result, check_size, growth, profile_labels};
 use crate::{
-    domain::{BOUNDS_MS, Dimension, StartupTimes, newer_release},
+    domain::{BOUNDS_MS, BUCKETS, Dimension, StartupTimes, newer_release},
     promql::{
         catalog::Metric,
         plan::Growth,
@@ -61,7 +61,9 @@ impl Reader<'_> {
         let extra: &[&str] = if metric == Metric::StartupBucket { &[BOUND] } else { &[] };
         let (labels, groups) = self.groups(extra).await?;
         let moments = self.moments();
-        self.check(labels.len() * BOUNDS_MS.len(), moments.asked.len())?;
+        self.check(labels.len() * bounds.len(), moments.asked.len())?;
+        // All parts are read, whichever are wanted.
+        check_size(labels.len().saturating_mul(BUCKETS * moments.asked.len()))?;
         let table = self.database.startup_at(&moments.asked, &groups).await?;
         let mut series = Vec::with_capacity(labels.len() * bounds.len());
         for (labels, mut counted) in labels.into_iter().zip(table) {

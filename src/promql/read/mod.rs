@@ -31,7 +31,7 @@ const HOUR_MS: i64 = 3_600_000;
 pub fn check_size(values: usize) -> Result<()> {
     if values > MAX_VALUES {
         return Err(QueryError::Execution(format!(
-            "the query needs more than {MAX_VALUES} values: ask for less time, longer steps or \
+            "the query has to hold more than {MAX_VALUES} values: ask for less time, longer steps or \
              fewer series"
         )));
     }
@@ -52,10 +52,7 @@ pub async fn read(
             continue;
         }
         if wanted.growth.is_some() && metric.kind() == Kind::Gauge {
-            return Err(QueryError::BadData(format!(
-                "{} is a gauge: increase() and rate() of it are not supported by this server",
-                metric.name()
-            )));
+            return Err(growth_of_a_gauge(metric.name()));
         }
         series.extend(reader.metric(metric).await?);
     }
@@ -72,7 +69,8 @@ pub async fn read(
     Ok(series)
 }
 
-/// Labels of all series that a selector selects, whenever they had a value.
+/// Tells the labels of all series that a selector selects, whenever they had a value. With
+/// `keep`, series that differ in no other label of a report are told as one.
 ///
 /// # Errors
 /// What the database says, or that there are too many.
@@ -80,30 +78,35 @@ pub async fn existing(
     database: &Database,
     now: Timestamp,
     selector: &Selector,
-) -> Result<Vec<Labels>> {
-    let selector = Selector { offset_ms: 0, ..selector.clone() };
+    keep: Option<&Grouping>,
+    mut tell: impl FnMut(Labels) -> Result<()>,
+) -> Result<()> {
     let grid = Grid::at(now.as_millisecond());
-    // What has a value at present has all that it ever had, but for a server's series that ended.
-    let mut series: Vec<Labels> = Vec::new();
-    let wanted = Read::from(selector);
+    let selector = Selector { offset_ms: 0, ..selector.clone() };
+    let wanted = Read { keep: keep.cloned(), ..Read::from(selector) };
     let reader = Reader { database, now: grid.start, grid, wanted: &wanted };
     for metric in METRICS {
         if wanted.selector.selects_name(metric.name()) {
-            let found = reader.metric(metric).await?.into_iter();
-            // A gauge may have come to its end.
-            let is_there = |of: &Series| metric.kind() == Kind::Gauge || of.points[0].is_some();
-            series.extend(found.filter(is_there).map(|of| of.labels));
+            for series in reader.metric(metric).await? {
+                // A counter that is there stays; a gauge may have come to its end.
+                if metric.kind() == Kind::Gauge || series.points[0].is_some() {
+                    tell(series.labels)?;
+                }
+            }
         }
     }
-    series.extend(reader.selected_of_server().await?.into_iter().map(|(_, labels)| labels));
-    if series.len() > MAX_SERIES {
-        return Err(too_many_series());
+    for (_, labels) in reader.selected_of_server().await? {
+        tell(labels)?;
     }
-    series.sort();
-    Ok(series)
+    Ok(())
 }
 
-fn too_many_series() -> QueryError {
+fn growth_of_a_gauge(name: &str) -> QueryError {
+    QueryError::unsupported(format!("increase() or rate() of a gauge ({name})"))
+}
+
+/// More than [`MAX_SERIES`].
+pub fn too_many_series() -> QueryError {
     QueryError::Execution(format!("the query selects more than {MAX_SERIES} series"))
 }
 

@@ -15,7 +15,7 @@ use crate::{
         plan::Growth,
         series::{Labels, NAME, Series},
     },
-    storage::LONGEST_GAP,
+    storage::{LONGEST_GAP, is_counter},
 };
 
 impl Reader<'_> {
@@ -53,6 +53,11 @@ impl Reader<'_> {
             let age = end.as_second() - taken.as_second();
             (age <= (LONGEST_GAP + 1) * 60).then_some(value)
         };
+        if self.wanted.growth.is_some()
+            && let Some(gauge) = names(&labels).find(|name| !is_counter(name))
+        {
+            return Err(super::growth_of_a_gauge(gauge));
+        }
         let Some(Growth { range_ms, per_second }) = self.wanted.growth else {
             return Ok(labels
                 .into_iter()
@@ -98,6 +103,10 @@ impl Reader<'_> {
             .iter()
             .any(|of| of.name == NAME && of.value == name && matches!(of.op, MatchOp::Equal))
     }
+}
+
+fn names(labels: &[Labels]) -> impl Iterator<Item = &str> {
+    labels.iter().filter_map(|labels| labels.get(NAME).map(|name| &**name))
 }
 
 /// The labels of a series that is stored as the text format writes it, which PromQL reads, too.
