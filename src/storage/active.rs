@@ -1,12 +1,19 @@
 //! Instances that reported within a window, out of `activity`.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
+
 use jiff::Timestamp;
 
-use super::{Database, Result, stats::count, time};
-use crate::domain::Dimension;
+use super::{Activity, Database, Result, time};
+use crate::domain::{Dimension, Profile};
 
 /// The windows, in hours: 24 h, 7 d, 30 d.
 pub const WINDOWS_HOURS: [i64; 3] = [24, 168, 720];
+/// Place of the longest one.
+const LONGEST: usize = WINDOWS_HOURS.len() - 1;
 /// Their names.
 pub const WINDOW_NAMES: [&str; 3] = ["24h", "7d", "30d"];
 
@@ -39,48 +46,23 @@ impl Database {
         now: Timestamp,
         by: Option<Dimension>,
     ) -> Result<Vec<ActiveInstances>> {
-        let (hour, name) = (time::hour(now), by.map_or("", Dimension::name));
-        let rows = sqlx::query!(
-            r#"WITH active AS MATERIALIZED (
-                   SELECT
-                       profile,
-                       coalesce(sum(instances) FILTER (WHERE hour >= ?2 - 24), 0) AS a1,
-                       coalesce(sum(instances) FILTER (WHERE hour >= ?2 - 168), 0) AS a7,
-                       sum(instances) AS a30,
-                       coalesce(sum(returning_instances) FILTER (WHERE hour >= ?2 - 24), 0) AS r1,
-                       coalesce(sum(returning_instances) FILTER (WHERE hour >= ?2 - 168), 0) AS r7,
-                       sum(returning_instances) AS r30
-                   FROM activity
-                   WHERE hour >= ?2 - 720
-                   GROUP BY profile
-               )
-               SELECT CASE ?1
-                          WHEN 'image_version' THEN image_version
-                          WHEN 'architecture' THEN architecture
-                          WHEN 'os' THEN os
-                          WHEN 'container_runtime' THEN container_runtime
-                          WHEN 'db_type' THEN db_type
-                          WHEN 'telemetry_version' THEN telemetry_version
-                          ELSE ''
-                      END AS "value!: String",
-                      sum(a1) AS "a1!: i64", sum(a7) AS "a7!: i64", sum(a30) AS "a30!: i64",
-                      sum(r1) AS "r1!: i64", sum(r7) AS "r7!: i64", sum(r30) AS "r30!: i64"
-               FROM active INNER JOIN profiles ON profiles.id = active.profile
-               GROUP BY 1
-               HAVING sum(a30) > 0
-               ORDER BY sum(a30) DESC, 1"#,
-            name,
-            hour
-        )
-        .fetch_all(&self.readers)
-        .await?;
-        Ok(rows
+        let (activity, profiles) = (self.activity_now(now).await?, self.profiles().await?);
+        let profiles: HashMap<i64, &Profile> =
+            profiles.iter().map(|(number, profile)| (*number, &**profile)).collect();
+        let mut by_value: BTreeMap<&str, Activity> = BTreeMap::new();
+        for (number, activity) in activity.by_profile() {
+            let value = by.and_then(|by| Some(profiles.get(number)?.get(by)));
+            by_value.entry(value.unwrap_or_default()).or_default().add(activity);
+        }
+        let mut found: Vec<ActiveInstances> = by_value
             .into_iter()
-            .map(|row| ActiveInstances {
-                value: row.value,
-                instances: [row.a1, row.a7, row.a30].map(count),
-                returning: [row.r1, row.r7, row.r30].map(count),
+            .map(|(value, Activity { active, returning })| ActiveInstances {
+                value: value.to_owned(),
+                instances: active,
+                returning,
             })
-            .collect())
+            .collect();
+        found.sort_by_key(|of| Reverse(of.instances[LONGEST]));
+        Ok(found)
     }
 }

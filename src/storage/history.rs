@@ -50,8 +50,15 @@ pub struct ActivityNow {
     by_profile: Vec<(i64, Activity)>,
 }
 
+impl ActivityNow {
+    /// Each profile that is the latest of an active instance.
+    pub fn by_profile(&self) -> &[(i64, Activity)] {
+        &self.by_profile
+    }
+}
+
 impl Activity {
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         for window in 0..WINDOWS_HOURS.len() {
             self.active[window] += other.active[window];
             self.returning[window] += other.returning[window];
@@ -167,7 +174,7 @@ impl Database {
         }
         if let Some(present) = moments.iter().position(|&moment| moment == NOW) {
             table.iter_mut().for_each(|row| row[present] = None);
-            for (profile, activity) in &self.activity_now(now).await?.by_profile {
+            for (profile, activity) in self.activity_now(now).await?.by_profile() {
                 if let Some(group) = group_of.get(profile) {
                     table[*group][present].get_or_insert_default().add(activity);
                 }
@@ -251,7 +258,7 @@ impl Database {
 
     /// Active instances at present, by profile. It takes a walk over a month of hours, so the
     /// answer is kept until something is counted.
-    async fn activity_now(&self, now: Timestamp) -> Result<Arc<ActivityNow>> {
+    pub(super) async fn activity_now(&self, now: Timestamp) -> Result<Arc<ActivityNow>> {
         let hour = time::hour(now);
         let counted = sqlx::query!(
             r#"SELECT position, instances, returning_instances FROM totals
