@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::SemaphorePermit;
 
 use super::{AppState, error::Problem};
-use crate::promql::{self, Answer, Grid, METRICS, QueryError, Selection};
+use crate::promql::{self, Grid, METRICS, QueryError, Selection};
 use form::Form;
 use json::{Data, Success};
 
@@ -96,7 +96,7 @@ async fn query(State(state): State<AppState>, form: Form) -> Answered {
     let time = form.time("time")?.unwrap_or(now.as_millisecond());
     let expression = form.required("query")?;
     let _turn = turn(&state).await;
-    let answer = promql::query(&state.database, now, expression, Grid::at(time)).await?;
+    let answer = promql::query(&state.database, now, expression, time).await?;
     Ok(Success(Data::at(time, answer, form.limit()?)).into_response())
 }
 
@@ -114,13 +114,7 @@ async fn query_range(State(state): State<AppState>, form: Form) -> Answered {
     let grid = Grid { start, step, count };
     let expression = form.required("query")?;
     let _turn = turn(&state).await;
-    let answer = promql::query(&state.database, state.clock.now(), expression, grid).await?;
-    if matches!(answer, Answer::Matrix(..)) {
-        return Err(bad_data(
-            "invalid expression type \"range vector\" for range query, must be Scalar or instant \
-             Vector",
-        ));
-    }
+    let answer = promql::query_range(&state.database, state.clock.now(), expression, grid).await?;
     Ok(Success(Data::over(grid, answer, form.limit()?)).into_response())
 }
 

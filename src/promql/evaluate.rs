@@ -48,12 +48,13 @@ impl Value {
     }
 }
 
-/// Evaluates an operation at `count` moments; `read` are the series that it needs.
-pub fn evaluate(node: &Node, read: &[Vec<Series>], count: usize) -> Result<Value> {
-    let part = |node: &Node| evaluate(node, read, count);
+/// Evaluates an operation at `count` moments; `read` are the series that it needs, each of which it
+/// takes once.
+pub fn evaluate(node: &Node, read: &mut [Vec<Series>], count: usize) -> Result<Value> {
+    let mut part = |node: &Node| evaluate(node, read, count);
     match node {
         Node::Number(number) => Ok(Value::Scalar(vec![*number; count])),
-        Node::Read(place) => Ok(Value::unordered(read[*place].clone())),
+        Node::Read(place) => Ok(Value::unordered(std::mem::take(&mut read[*place]))),
         Node::Negate(of) => match part(of)? {
             Value::Scalar(numbers) => Ok(Value::Scalar(numbers.into_iter().map(|n| -n).collect())),
             Value::Vector { mut series, .. } => {
@@ -84,7 +85,7 @@ pub fn evaluate(node: &Node, read: &[Vec<Series>], count: usize) -> Result<Value
             Ok(Value::unordered(histogram_quantile(&quantiles, series)))
         }
         Node::Aggregate(of) => {
-            let parameter = of.parameter.as_deref().map(part).transpose()?;
+            let parameter = of.parameter.as_deref().map(&mut part).transpose()?;
             let parameter = parameter.map(Value::numbers).transpose()?;
             aggregate(of, parameter.as_deref(), part(&of.of)?.series()?, count)
         }

@@ -57,11 +57,24 @@ pub enum Answer {
     Matrix(Grid, Vec<Series>),
 }
 
-/// Evaluates an expression at each moment of a grid.
+/// Evaluates an expression at one moment, in milliseconds since 1970.
 ///
 /// # Errors
 /// See [`QueryError`].
 pub async fn query(
+    database: &Database,
+    now: Timestamp,
+    expression: &str,
+    time: i64,
+) -> Result<Answer, QueryError> {
+    run_in_time(database, now, Plan::parse(expression)?, Grid::at(time)).await
+}
+
+/// Evaluates an expression at each moment of a grid.
+///
+/// # Errors
+/// See [`QueryError`].
+pub async fn query_range(
     database: &Database,
     now: Timestamp,
     expression: &str,
@@ -74,6 +87,22 @@ pub async fn query(
         )));
     }
     let plan = Plan::parse(expression)?;
+    if matches!(plan.root, Root::Range { .. }) {
+        return Err(QueryError::BadData(
+            "invalid expression type \"range vector\" for range query, \
+             must be Scalar or instant Vector"
+                .into(),
+        ));
+    }
+    run_in_time(database, now, plan, grid).await
+}
+
+async fn run_in_time(
+    database: &Database,
+    now: Timestamp,
+    plan: Plan,
+    grid: Grid,
+) -> Result<Answer, QueryError> {
     tokio::time::timeout(TIME_LIMIT, run(database, now, plan, grid))
         .await
         .unwrap_or(Err(QueryError::Timeout(TIME_LIMIT)))
@@ -87,13 +116,6 @@ async fn run(
 ) -> Result<Answer, QueryError> {
     let root = match plan.root {
         Root::Range { selector, range_ms } => {
-            if grid.count != 1 {
-                return Err(QueryError::BadData(
-                    "invalid expression type \"range vector\" for range query, \
-                     must be Scalar or instant Vector"
-                        .into(),
-                ));
-            }
             let samples = selector.samples_within(grid.start, range_ms)?;
             // The offset is in the samples' own times.
             let selector = Selector { offset_ms: 0, ..selector };
@@ -113,7 +135,8 @@ async fn run(
     }
     // Not on a thread that others wait for.
     let evaluated =
-        tokio::task::spawn_blocking(move || evaluate::evaluate(&root, &columns, grid.count)).await;
+        tokio::task::spawn_blocking(move || evaluate::evaluate(&root, &mut columns, grid.count))
+            .await;
     let evaluated = evaluated
         .unwrap_or_else(|_| Err(QueryError::Execution("the query was given up".into())))?;
     Ok(match evaluated {
