@@ -64,7 +64,7 @@ pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
 /// closes the database.
 ///
 /// # Errors
-/// If the database did not close well.
+/// If the writer cannot start, or the database did not close well.
 pub async fn run(
     config: &Config,
     database: Database,
@@ -74,7 +74,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let (ingest, writer) =
-        Ingest::start(&database, clock.clone(), config.retention, Arc::clone(&metrics));
+        Ingest::start(&database, clock.clone(), config.retention, Arc::clone(&metrics))
+            .context("cannot start the writer")?;
     let state = AppState::new(Shared {
         database: database.clone(),
         ingest: ingest.clone(),

@@ -115,7 +115,8 @@ mod tests {
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
         let clock = Clock::system();
-        let (ingest, _) = Ingest::start(&database, clock.clone(), None, Arc::clone(&metrics));
+        let (ingest, _) =
+            Ingest::start(&database, clock.clone(), None, Arc::clone(&metrics)).unwrap();
         AppState::new(Shared {
             database,
             ingest,

@@ -1,19 +1,21 @@
-//! From a valid report to a row on disk: a bounded queue and the one task that empties it.
+//! From a valid report to a row on disk: a bounded queue and the one thread that empties it.
 
 mod limits;
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use jiff::SignedDuration;
 use tokio::{
+    runtime,
     sync::{mpsc, oneshot},
-    task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
@@ -30,13 +32,6 @@ use crate::{
 pub const QUEUE: usize = 2048;
 /// Reports in one transaction at most.
 const BATCH: usize = 512;
-/// A small batch lets reports that are on their way catch up, as long as other tasks bring
-/// them: a transaction costs a sync of the disk, however few reports it has. A batch of this
-/// size or more pays for its sync, and waiting would only idle the disk.
-const WORTH_A_SYNC: usize = 16;
-/// Times in a row that other tasks get their turn, without a report coming of it, before the
-/// wait is given up. Some microseconds on an idle server.
-const TURNS: usize = 32;
 /// Reports whose instances may be uncounted for a while under load.
 const UNCOUNTED: usize = 1024;
 /// Time between two rounds of housekeeping.
@@ -68,18 +63,24 @@ struct Waiting {
 }
 
 impl Ingest {
-    /// Starts the writer task. It ends, with the database closed, after the last [`Ingest`] is
-    /// dropped.
-    #[must_use]
+    /// Starts the writer. It ends, with the database closed, after the last [`Ingest`] is
+    /// dropped; what is returned beside it then tells how that went.
+    ///
+    /// The writer has a thread of its own. As a task among those of the requests it would wait
+    /// for its turn behind them, at each commit, with the disk idle.
+    ///
+    /// # Errors
+    /// If there can be no more threads.
     pub fn start(
         database: &Database,
         clock: Clock,
         retention: Option<SignedDuration>,
         metrics: Arc<Metrics>,
-    ) -> (Self, JoinHandle<Result<(), storage::Error>>) {
+    ) -> io::Result<(Self, oneshot::Receiver<storage::Result<()>>)> {
         let (queue, waiting) = mpsc::channel(QUEUE);
+        let (ended, end) = oneshot::channel();
         let failing = Arc::new(AtomicBool::new(false));
-        let task = WriterTask {
+        let writer = WriterThread {
             writer: database.writer(),
             database: database.clone(),
             clock,
@@ -87,7 +88,12 @@ impl Ingest {
             metrics,
             failing: Arc::clone(&failing),
         };
-        (Self { queue, failing }, tokio::spawn(task.run(waiting)))
+        let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
+        thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            // Whoever started it may have gone away.
+            let _ = ended.send(runtime.block_on(writer.run(waiting)));
+        })?;
+        Ok((Self { queue, failing }, end))
     }
 
     /// Stores a report. Returns when it is synced to disk.
@@ -121,7 +127,7 @@ impl Ingest {
     }
 }
 
-struct WriterTask {
+struct WriterThread {
     writer: Writer,
     database: Database,
     clock: Clock,
@@ -130,8 +136,8 @@ struct WriterTask {
     failing: Arc<AtomicBool>,
 }
 
-impl WriterTask {
-    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) -> Result<(), storage::Error> {
+impl WriterThread {
+    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) -> storage::Result<()> {
         let mut batch = Vec::new();
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,7 +147,6 @@ impl WriterTask {
                     if received == 0 {
                         break;
                     }
-                    gather(&mut queue, &mut batch).await;
                     self.store(&mut batch, &queue).await;
                 }
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
@@ -225,21 +230,6 @@ impl WriterTask {
     }
 }
 
-/// Waits for a small batch to grow; see [`WORTH_A_SYNC`].
-async fn gather(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
-    let mut turns = 0;
-    while batch.len() < WORTH_A_SYNC && turns < TURNS {
-        tokio::task::yield_now().await;
-        turns += 1;
-        while batch.len() < BATCH
-            && let Ok(waiting) = queue.try_recv()
-        {
-            batch.push(waiting);
-            turns = 0;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
@@ -262,7 +252,7 @@ mod tests {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
-        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, metrics);
+        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, metrics).unwrap();
         ingest.store(report(0)).await.unwrap();
 
         let options = SqliteConnectOptions::new().filename(database.path());

@@ -3,12 +3,13 @@
 --
 -- The parameters are the reports, as a JSON array of [received_at, instance, profile,
 -- heartbeat, startup_ms, client_at], and the name and position of an import's progress, NULL
--- for reports that come over the wire.
+-- for reports that come over the wire. jsonb_each hands each row on in binary; json_each would
+-- write it as text, for `->>` to parse again.
 BEGIN IMMEDIATE;
 
 INSERT INTO events (received_at, instance, profile, heartbeat, startup_ms, client_at)
 SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5
-FROM json_each(?);
+FROM jsonb_each(?);
 
 -- To the rollups of their hour, their day and all time. The numbers of the new events follow
 -- each other and end with last_insert_rowid().
