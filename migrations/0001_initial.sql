@@ -28,8 +28,18 @@ CREATE TABLE events (
     client_at INTEGER
 ) STRICT;
 
--- Finds the newest reports of a rare version without a walk over all of them.
-CREATE INDEX events_by_profile ON events (profile);
+-- Finds the newest reports of a rare version without a walk over all of them. Not an index,
+-- which every batch of reports would have to change in as many places as it has profiles: under
+-- load it follows the events by some hundred of them (`progress`).
+CREATE TABLE events_by_profile (
+    profile INTEGER NOT NULL REFERENCES profiles (id),
+    event INTEGER NOT NULL REFERENCES events (id),
+    PRIMARY KEY (profile, event)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER event_removed AFTER DELETE ON events BEGIN
+    DELETE FROM events_by_profile WHERE profile = old.profile AND event = old.id;
+END;
 
 -- One row an instance id, with its latest profile. Under load it follows the events by some
 -- hundred of them (`progress`).
@@ -179,15 +189,15 @@ CREATE TABLE snapshots (
     active TEXT NOT NULL
 ) STRICT;
 
--- How far a job has come that goes on where it stopped: `instances` is the last event that
--- `instances` counts, `pruned` the last one that was deleted for its age, and each import has
+-- How far a job has come that goes on where it stopped: `counted` is the last event that
+-- `instances` counts and `events_by_profile` lists, `pruned` the last one that was deleted for its age, and each import has
 -- the last row that it has stored.
 CREATE TABLE progress (
     job TEXT PRIMARY KEY,
     position INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO progress VALUES ('instances', 0);
+INSERT INTO progress VALUES ('counted', 0);
 
 -- The server's own metrics over the last 30 days: what a scrape of each minute would have told
 -- (src/storage/samples.rs). `name` is a series as the text format writes it, with its labels.

@@ -111,7 +111,7 @@ async fn fill(url: &str, size: u64) -> Duration {
         let reports: Vec<Report> =
             (0..batch).map(|_| report(&mut random, round * batch * 40 / size)).collect();
         writer.write(time, &reports).await.unwrap();
-        writer.count_instances().await.unwrap();
+        writer.catch_up().await.unwrap();
         time += step;
         if round % (size / batch / 20).max(1) == 0 {
             eprint!(".");

@@ -32,8 +32,8 @@ use crate::{
 pub const QUEUE: usize = 2048;
 /// Reports in one transaction at most.
 const BATCH: usize = 512;
-/// Reports whose instances may be uncounted for a while under load.
-const UNCOUNTED: usize = 1024;
+/// Reports by which the instances and the events by profile may be behind for a while under load.
+const BEHIND: usize = 1024;
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
@@ -170,10 +170,10 @@ impl WriterThread {
             self.metrics.committed(reports.iter().map(|report| report.event), begun.elapsed());
             // Whoever reads after a lull sees every instance; under load they are counted
             // many at a time, which costs a fraction.
-            if (queue.is_empty() || self.writer.uncounted() >= UNCOUNTED)
-                && let Err(error) = self.writer.count_instances().await
+            if (queue.is_empty() || self.writer.behind() >= BEHIND)
+                && let Err(error) = self.writer.catch_up().await
             {
-                tracing::error!(%error, "cannot count instances");
+                tracing::error!(%error, "cannot count instances and list events by profile");
             }
         }
         let answer = result.map_err(|_| Refused::NotStored);

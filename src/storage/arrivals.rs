@@ -38,7 +38,7 @@ impl Writer {
         drop(arrivals); // What makes them may hold much.
         self.run(async |open| {
             // All at once and in the order of their ids, which fills page after page.
-            open.count_instances().await?;
+            open.catch_up().await?;
             let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
             legacy::settle(&mut transaction, now).await?;
             transaction.commit().await?;

@@ -262,7 +262,7 @@ impl Database {
         let hour = time::hour(now);
         let counted = sqlx::query!(
             r#"SELECT position, instances, returning_instances FROM totals
-               INNER JOIN progress ON job = 'instances'"#
+               INNER JOIN progress ON job = 'counted'"#
         )
         .fetch_one(&self.readers)
         .await?;

@@ -100,7 +100,7 @@ impl Writer {
                     let after = position(&mut open.connection, &job).await?;
                     let rows = read(&mut source, after).await?;
                     let chunk = store(open, &job, &rows, clock.now()).await?;
-                    open.count_instances().await?;
+                    open.catch_up().await?;
                     Ok(chunk)
                 })
                 .await?;
@@ -162,7 +162,7 @@ async fn job(source: &mut SqliteConnection) -> sqlx::Result<String> {
 /// Ends a take-over: counts and drops the table, unless it has rows that are not moved yet.
 async fn finish(open: &mut writer::Open, job: &str, clock: &Clock) -> sqlx::Result<bool> {
     // All at once and in the order of their ids, which fills page after page.
-    open.count_instances().await?;
+    open.catch_up().await?;
     let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
     let after = position(&mut transaction, job).await?;
     let more: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM deployments WHERE id > ?)")

@@ -17,7 +17,7 @@ impl Writer {
         let cutoff = cutoff.as_millisecond();
         self.run(async |open| {
             // What is deleted can no longer be counted.
-            open.count_instances().await?;
+            open.catch_up().await?;
             let mut transaction =
                 sqlx::Connection::begin_with(&mut open.connection, "BEGIN IMMEDIATE").await?;
             // Numbers follow arrival, so the oldest events are the first; one that a clock set

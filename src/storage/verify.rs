@@ -56,6 +56,9 @@ impl Database {
         let activity = sqlx::query_file_scalar!("src/storage/sql/verify_activity.sql", since)
             .fetch_one(&mut *snapshot)
             .await?;
+        let by_profile = sqlx::query_file_scalar!("src/storage/sql/verify_events_by_profile.sql")
+            .fetch_one(&mut *snapshot)
+            .await?;
         let profiles = sqlx::query_scalar!(
             r#"SELECT count(*) AS "orphans!: i64" FROM events
                WHERE profile NOT IN (SELECT id FROM profiles)"#
@@ -73,6 +76,7 @@ impl Database {
                 ("daily and total rollups against hourly ones", spans),
                 ("instances against events", instances),
                 ("activity and totals against instances", activity),
+                ("events by profile against events", by_profile),
                 ("events without a profile", profiles),
                 ("findings of SQLite's integrity check", i64::try_from(file).unwrap_or(i64::MAX)),
             ],

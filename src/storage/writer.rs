@@ -28,7 +28,7 @@ pub(super) struct Open {
     pub(super) profiles: Profiles,
     /// Up to where hours are closed; see [`snapshots`].
     pub(super) closed_hour: Option<i64>,
-    uncounted: usize,
+    behind: usize,
 }
 
 impl Writer {
@@ -39,8 +39,8 @@ impl Writer {
         Self { options, open: None, recorded: Recorded::default() }
     }
 
-    /// Stores reports that arrived now, all of them and synced to disk, or none. Their
-    /// instances are counted by [`Writer::count_instances`].
+    /// Stores reports that arrived now, all of them and synced to disk, or none. What
+    /// follows them is brought up to date by [`Writer::catch_up`].
     ///
     /// # Errors
     /// What the database says; nothing is stored.
@@ -55,18 +55,19 @@ impl Writer {
         self.run(async |open| open.write(now, reports).await).await
     }
 
-    /// Counts the instances of all reports stored so far.
+    /// Brings what follows the events up to date with all that are stored so far: the instances
+    /// and the events by profile.
     ///
     /// # Errors
-    /// What the database says. They are then counted by the next call.
-    pub async fn count_instances(&mut self) -> Result<()> {
-        self.run(async |open| open.count_instances().await).await
+    /// What the database says. The next call then does it.
+    pub async fn catch_up(&mut self) -> Result<()> {
+        self.run(async |open| open.catch_up().await).await
     }
 
-    /// Events whose instances are still to be counted.
+    /// Events by which the instances and the events by profile are behind.
     #[must_use]
-    pub fn uncounted(&self) -> usize {
-        self.open.as_ref().map_or(usize::MAX, |open| open.uncounted)
+    pub fn behind(&self) -> usize {
+        self.open.as_ref().map_or(usize::MAX, |open| open.behind)
     }
 
     /// Closes the hours that have passed, whether or not a report came. To be called now and
@@ -110,8 +111,7 @@ impl Writer {
         if self.open.is_none() {
             let mut connection = self.options.connect().await?;
             let profiles = Profiles::load(&mut connection).await?;
-            self.open =
-                Some(Open { connection, profiles, closed_hour: None, uncounted: usize::MAX });
+            self.open = Some(Open { connection, profiles, closed_hour: None, behind: usize::MAX });
         }
         Ok(self.open.as_mut().expect("opened above"))
     }
@@ -126,7 +126,7 @@ impl Open {
     }
 
     async fn close_hours(&mut self, now: i64) -> sqlx::Result<()> {
-        self.count_instances().await?;
+        self.catch_up().await?;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         let closed = snapshots::close_hours(&mut transaction, now).await?;
         transaction.commit().await?;
@@ -159,15 +159,13 @@ impl Open {
         sqlx::query_file!("src/storage/sql/write.sql", rows, job, position)
             .execute(&mut self.connection)
             .await?;
-        self.uncounted = self.uncounted.saturating_add(count);
+        self.behind = self.behind.saturating_add(count);
         Ok(())
     }
 
-    pub(super) async fn count_instances(&mut self) -> sqlx::Result<()> {
-        sqlx::query_file!("src/storage/sql/count_instances.sql")
-            .execute(&mut self.connection)
-            .await?;
-        self.uncounted = 0;
+    pub(super) async fn catch_up(&mut self) -> sqlx::Result<()> {
+        sqlx::query_file!("src/storage/sql/catch_up.sql").execute(&mut self.connection).await?;
+        self.behind = 0;
         Ok(())
     }
 }

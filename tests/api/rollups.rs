@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
     domain::{BOUNDS_MS, BUCKETS, Dimension, EventKind, Profile, Report},
-    storage::{Database, Interval, WINDOWS_HOURS},
+    storage::{Database, DeploymentFilter, Interval, WINDOWS_HOURS},
 };
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ enum Step {
     /// Reports older than this are pruned.
     Prune { hours: i64 },
     /// The writer has a quiet moment.
-    CountInstances,
+    CatchUp,
 }
 
 fn reports() -> impl Strategy<Value = Report> {
@@ -59,7 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (-90..6000i64).prop_map(Step::Minutes),
         1 => Just(Step::Restart),
         1 => (1..100i64).prop_map(|hours| Step::Prune { hours }),
-        2 => Just(Step::CountInstances),
+        2 => Just(Step::CatchUp),
     ];
     vec(step, 1..30)
 }
@@ -94,10 +94,20 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let cutoff = now - SignedDuration::from_hours(hours);
                 while writer.prune(cutoff).await.unwrap() > 0 {}
             }
-            Step::CountInstances => writer.count_instances().await.unwrap(),
+            Step::CatchUp => writer.catch_up().await.unwrap(),
         }
     }
-    writer.count_instances().await.unwrap();
+
+    // Whether or not the last of them are listed by profile yet.
+    let stored = database.deployments(&DeploymentFilter::default(), u32::MAX).await.unwrap();
+    for version in ["v11.0.0", "v11.1.0"] {
+        let filter =
+            DeploymentFilter { image_version: Some(version.into()), ..DeploymentFilter::default() };
+        let found = database.deployments(&filter, 5).await.unwrap();
+        let matching = stored.iter().filter(|of| of.profile.image_version == version);
+        prop_assert_eq!(found, matching.take(5).cloned().collect::<Vec<_>>());
+    }
+    writer.catch_up().await.unwrap();
 
     let starts: Vec<_> = all.iter().filter(|(_, of)| of.event == EventKind::Start).collect();
     let totals = database.totals().await.unwrap();

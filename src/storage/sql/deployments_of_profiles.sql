@@ -1,17 +1,33 @@
--- As deployments.sql, of version ?6 and architecture ?7 (NULL is any), without
--- heartbeats if ?8 is 0. The newest events of
--- each matching profile come from the index by profile, so that a rare version costs no
--- walk over all events.
-SELECT events.id AS "id!", received_at, instance, profile, heartbeat, startup_ms, client_at
-FROM profiles INNER JOIN events ON events.id IN (
-    SELECT newest.id FROM events AS newest
-    WHERE newest.profile = profiles.id
-        AND newest.id BETWEEN ?1 AND ?2
-        AND newest.received_at >= ?3 AND newest.received_at < ?4
-        AND newest.heartbeat <= ?8
-    ORDER BY newest.id DESC
-    LIMIT ?5
+-- As deployments.sql, of version ?6 and architecture ?7 (NULL is any), without heartbeats if ?8
+-- is 0. The newest events of each matching profile are listed by profile, so that a rare version
+-- costs no walk over all events; to these come the few events that are not listed yet.
+WITH matching AS MATERIALIZED (
+    SELECT id FROM profiles
+    WHERE (?6 IS NULL OR image_version = ?6) AND (?7 IS NULL OR architecture = ?7)
+),
+newest AS (
+    SELECT events.id
+    FROM matching INNER JOIN events ON events.id IN (
+        SELECT event
+        FROM events_by_profile AS listed INNER JOIN events AS of_profile ON of_profile.id = event
+        WHERE listed.profile = matching.id
+            AND event BETWEEN ?1 AND ?2
+            AND received_at >= ?3 AND received_at < ?4
+            AND heartbeat <= ?8
+        ORDER BY event DESC
+        LIMIT ?5
+    )
+    UNION ALL
+    SELECT id
+    FROM events
+    WHERE id > (SELECT position FROM progress WHERE job = 'counted')
+        AND id BETWEEN ?1 AND ?2
+        AND received_at >= ?3 AND received_at < ?4
+        AND heartbeat <= ?8
+        AND profile IN matching
 )
-WHERE (?6 IS NULL OR image_version = ?6) AND (?7 IS NULL OR architecture = ?7)
-ORDER BY events.id DESC
+SELECT id AS "id!", received_at, instance, profile, heartbeat, startup_ms, client_at
+FROM events
+WHERE id IN newest
+ORDER BY id DESC
 LIMIT ?5

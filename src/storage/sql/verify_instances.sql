@@ -8,7 +8,7 @@ WITH counted AS (
         max(received_at) / 1000 AS last_seen,
         count(DISTINCT received_at / 86400000) AS days_seen
     FROM events
-    WHERE id <= (SELECT position FROM progress WHERE job = 'instances')
+    WHERE id <= (SELECT position FROM progress WHERE job = 'counted')
     GROUP BY instance
 )
 SELECT

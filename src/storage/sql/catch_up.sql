@@ -1,6 +1,6 @@
--- Brings the instances up to date with the events that they do not count yet, in the order of
--- their ids, so that each page is visited once. The progress is kept in the same transaction:
--- after a crash the rest is counted again, so this one needs no sync of its own.
+-- Brings the instances and the events by profile up to date with the events that they do not
+-- have yet, in the order of their keys, so that each page is visited once. The progress is kept in
+-- the same transaction: after a crash the rest is done again, so this one needs no sync of its own.
 PRAGMA synchronous = NORMAL;
 
 BEGIN IMMEDIATE;
@@ -12,7 +12,7 @@ BEGIN IMMEDIATE;
 INSERT INTO instances (id, first_seen, last_seen, days_seen, reports, profile)
 SELECT instance, received_at / 1000, received_at / 1000, 1, 1, profile
 FROM events
-WHERE id > (SELECT position FROM progress WHERE job = 'instances')
+WHERE id > (SELECT position FROM progress WHERE job = 'counted')
 ORDER BY instance, received_at, id
 ON CONFLICT DO UPDATE SET
     profile = iif(excluded.last_seen >= last_seen, excluded.profile, profile),
@@ -24,9 +24,15 @@ ON CONFLICT DO UPDATE SET
     last_seen = max(last_seen, excluded.last_seen),
     reports = reports + 1;
 
+INSERT INTO events_by_profile (profile, event)
+SELECT profile, id
+FROM events
+WHERE id > (SELECT position FROM progress WHERE job = 'counted')
+ORDER BY profile, id;
+
 UPDATE progress
 SET position = (SELECT max(id) FROM events)
-WHERE job = 'instances' AND position < (SELECT max(id) FROM events);
+WHERE job = 'counted' AND position < (SELECT max(id) FROM events);
 
 COMMIT;
 
