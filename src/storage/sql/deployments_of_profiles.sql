@@ -20,8 +20,8 @@ newest AS (
     UNION ALL
     SELECT id
     FROM events
-    WHERE id > (SELECT position FROM progress WHERE job = 'counted')
-        AND id BETWEEN ?1 AND ?2
+    -- One lower bound, since SQLite seeks to one only and walks over the rest.
+    WHERE id BETWEEN max(?1, 1 + (SELECT position FROM progress WHERE job = 'counted')) AND ?2
         AND received_at >= ?3 AND received_at < ?4
         AND heartbeat <= ?8
         AND profile IN matching
