@@ -190,8 +190,8 @@ CREATE TABLE snapshots (
 ) STRICT;
 
 -- How far a job has come that goes on where it stopped: `counted` is the last event that
--- `instances` counts and `events_by_profile` lists, `pruned` the last one that was deleted for its age, and each import has
--- the last row that it has stored.
+-- `instances` counts and `events_by_profile` lists, `pruned` the last one that was deleted for
+-- its age, and each import has the last row that it has stored.
 CREATE TABLE progress (
     job TEXT PRIMARY KEY,
     position INTEGER NOT NULL

@@ -23,8 +23,9 @@ impl Verdict {
 }
 
 impl Database {
-    /// Compares the rollups, the instances, the activity and the totals with a recount, and
-    /// has SQLite check the file. Reads everything: minutes for ten million events.
+    /// Compares the rollups, the instances, the activity, the totals and the events by profile
+    /// with a recount, and has SQLite check the file. Reads everything: minutes for ten million
+    /// events.
     ///
     /// # Errors
     /// What the database says.
