@@ -242,7 +242,7 @@ impl Database {
     /// What the database says.
     pub async fn first_days(&self) -> Result<Vec<(Arc<Profile>, i64)>> {
         let first = sqlx::query!(
-            r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM rollups
+            r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM counts
                WHERE span = 24 AND starts > 0 GROUP BY profile"#
         )
         .fetch_all(&self.readers)

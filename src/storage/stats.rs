@@ -123,10 +123,12 @@ impl Database {
     /// # Errors
     /// What the database says.
     pub async fn starts_by_profile(&self) -> Result<Vec<(Arc<Profile>, u64)>> {
-        let rows =
-            sqlx::query!("SELECT profile, starts FROM rollups WHERE span = 0 AND starts > 0")
-                .fetch_all(&self.readers)
-                .await?;
+        let rows = sqlx::query!(
+            r#"SELECT profile AS "profile!", sum(starts) AS "starts!: i64" FROM counts
+               WHERE span = 0 GROUP BY profile HAVING sum(starts) > 0"#
+        )
+        .fetch_all(&self.readers)
+        .await?;
         let starts: HashMap<i64, u64> =
             rows.into_iter().map(|row| (row.profile, count(row.starts))).collect();
         let profiles = self.profiles().await?;
@@ -182,7 +184,7 @@ impl Database {
                       END AS "value!: String",
                       sum(starts) AS "starts!: i64",
                       sum(heartbeats) AS "heartbeats!: i64"
-               FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
+               FROM counts INNER JOIN profiles ON profiles.id = counts.profile
                WHERE span = ?2 AND period >= ?3 AND period < ?4
                GROUP BY 1, 2
                ORDER BY 1, 2
@@ -210,9 +212,9 @@ impl Database {
 async fn totals(snapshot: &mut SqliteConnection) -> sqlx::Result<Totals> {
     let row = sqlx::query!(
         r#"SELECT instances, returning_instances,
-                  (SELECT coalesce(sum(starts), 0) FROM rollups WHERE span = 0)
+                  (SELECT coalesce(sum(starts), 0) FROM counts WHERE span = 0)
                       AS "starts!: i64",
-                  (SELECT coalesce(sum(heartbeats), 0) FROM rollups WHERE span = 0)
+                  (SELECT coalesce(sum(heartbeats), 0) FROM counts WHERE span = 0)
                       AS "heartbeats!: i64"
            FROM totals"#
     )
@@ -243,7 +245,7 @@ async fn breakdown(
                       ELSE telemetry_version
                   END AS "value!: String",
                   sum(starts) AS "starts!: i64"
-           FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
+           FROM counts INNER JOIN profiles ON profiles.id = counts.profile
            WHERE span = 0
            GROUP BY 1
            HAVING sum(starts) > 0

@@ -64,10 +64,11 @@ impl Writer {
         self.run(async |open| open.catch_up().await).await
     }
 
-    /// Events by which the instances and the events by profile are behind.
+    /// Events by which the instances and the events by profile are behind; more than there can be
+    /// if it is not known how many, and 0 as long as the database cannot be opened.
     #[must_use]
     pub fn behind(&self) -> usize {
-        self.open.as_ref().map_or(usize::MAX, |open| open.behind)
+        self.open.as_ref().map_or(0, |open| open.behind)
     }
 
     /// Closes the hours that have passed, whether or not a report came. To be called now and
@@ -128,6 +129,12 @@ impl Open {
     async fn close_hours(&mut self, now: i64) -> sqlx::Result<()> {
         self.catch_up().await?;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query!(
+            "UPDATE progress SET position = ?1 WHERE job = 'summed' AND position < ?1",
+            now
+        )
+        .execute(&mut *transaction)
+        .await?;
         let closed = snapshots::close_hours(&mut transaction, now).await?;
         transaction.commit().await?;
         self.closed_hour = closed;

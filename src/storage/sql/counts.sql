@@ -1,10 +1,16 @@
 -- Starts by stretch of time and by group of profiles.
 --
 -- ?1 is a JSON array of [stretch, span, from, to]: the rollups of that span whose period begins
--- from `from` to before `to`. ?2 is a JSON array of [profile, group]; other profiles are left out.
+-- from `from` to before `to`, and the hours among these that the longer spans do not have yet. ?2 is a JSON array of [profile, group]; other profiles are left out.
 WITH
 stretches (stretch, span, first, past) AS MATERIALIZED (
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
+    UNION ALL
+    SELECT
+        value ->> 0, 1, max(value ->> 2, position),
+        iif(value ->> 1 = 0, 9223372036854775807, value ->> 3)
+    FROM json_each(?1), progress
+    WHERE value ->> 1 <> 1 AND job = 'summed'
 ),
 groups (profile, member) AS MATERIALIZED (
     -- A type, without which there is no looking up by it.

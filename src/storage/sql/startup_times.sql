@@ -19,7 +19,7 @@ SELECT
         sum(up_to_45000), sum(up_to_60000), sum(up_to_120000), sum(up_to_300000),
         sum(above_300000)
     ) AS "buckets!: String"
-FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
+FROM counts INNER JOIN profiles ON profiles.id = counts.profile
 WHERE span = ?2 AND period >= ?3 AND period < ?4
 GROUP BY 1
 ORDER BY 1

@@ -18,9 +18,9 @@ counted AS (
     SELECT
         hour, profile, sum(starts), sum(heartbeats), sum(startup_ms_sum), min(id), max(id),
         json_array(
-            sum(up_to_100), sum(up_to_250), sum(up_to_500), sum(up_to_750), sum(up_to_1000), sum(up_to_1500), sum(up_to_2000), sum(up_to_2500),
-            sum(up_to_3000), sum(up_to_4000), sum(up_to_5000), sum(up_to_7500), sum(up_to_10000), sum(up_to_15000), sum(up_to_20000), sum(up_to_30000),
-            sum(up_to_45000), sum(up_to_60000), sum(up_to_120000), sum(up_to_300000), sum(above_300000)
+            count(*) FILTER (WHERE up_to_100), count(*) FILTER (WHERE up_to_250), count(*) FILTER (WHERE up_to_500), count(*) FILTER (WHERE up_to_750), count(*) FILTER (WHERE up_to_1000), count(*) FILTER (WHERE up_to_1500), count(*) FILTER (WHERE up_to_2000), count(*) FILTER (WHERE up_to_2500),
+            count(*) FILTER (WHERE up_to_3000), count(*) FILTER (WHERE up_to_4000), count(*) FILTER (WHERE up_to_5000), count(*) FILTER (WHERE up_to_7500), count(*) FILTER (WHERE up_to_10000), count(*) FILTER (WHERE up_to_15000), count(*) FILTER (WHERE up_to_20000), count(*) FILTER (WHERE up_to_30000),
+            count(*) FILTER (WHERE up_to_45000), count(*) FILTER (WHERE up_to_60000), count(*) FILTER (WHERE up_to_120000), count(*) FILTER (WHERE up_to_300000), count(*) FILTER (WHERE above_300000)
         )
     FROM event_counts
     GROUP BY hour, profile

@@ -1,4 +1,4 @@
--- Days, and all of time, whose rollup differs from the sum of its hours.
+-- Days, and all of time, whose rollup differs from the sum of those hours that it should have.
 WITH stored AS (
     SELECT
         span, period, profile, starts, heartbeats, startup_ms_sum, first_event, last_event,
@@ -27,6 +27,7 @@ summed AS (
         )
     FROM rollups, spans
     WHERE rollups.span = 1
+        AND period < (SELECT position FROM progress WHERE job = 'summed')
     GROUP BY 1, 2, 3
 ),
 different AS (
