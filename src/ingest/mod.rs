@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 use tokio::{
     runtime,
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 pub use limits::{Limited, Limits};
@@ -32,8 +32,16 @@ use crate::{
 pub const QUEUE: usize = 2048;
 /// Reports in one transaction at most.
 const BATCH: usize = 512;
-/// Reports by which the instances and the events by profile may be behind for a while under load.
-const BEHIND: usize = 1024;
+/// Longest time for which a batch waits to grow.
+const GATHERING: Duration = Duration::from_micros(300);
+/// Reports that are counted with the batch that they came in: so few that it takes no time.
+const COUNTED_AT_ONCE: usize = 32;
+/// Reports that are counted together at most. They take some 30 ms, in which no other is stored.
+const COUNTED_TOGETHER: usize = 8192;
+/// Time without a report after which all are counted.
+const LULL: Duration = Duration::from_millis(10);
+/// Time after which all are counted even if reports keep coming.
+const COUNTED_AFTER: Duration = Duration::from_secs(1);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
@@ -87,6 +95,7 @@ impl Ingest {
             retention,
             metrics,
             failing: Arc::clone(&failing),
+            counted: Instant::now(),
         };
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
@@ -127,6 +136,21 @@ impl Ingest {
     }
 }
 
+/// Lets a batch grow to some size: after a large one the answers bring more reports, and a
+/// transaction costs the same for one as for many. The request threads run in the meantime; no
+/// timer is as short as this.
+fn gather(batch: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>, wanted: usize) {
+    let begun = Instant::now();
+    while batch.len() < wanted && begun.elapsed() < GATHERING {
+        thread::yield_now();
+        while batch.len() < BATCH
+            && let Ok(waiting) = queue.try_recv()
+        {
+            batch.push(waiting);
+        }
+    }
+}
+
 struct WriterThread {
     writer: Writer,
     database: Database,
@@ -134,11 +158,14 @@ struct WriterThread {
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
+    /// When instances were counted last.
+    counted: Instant,
 }
 
 impl WriterThread {
     async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) -> storage::Result<()> {
         let mut batch = Vec::new();
+        let mut previous = 0;
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -147,12 +174,16 @@ impl WriterThread {
                     if received == 0 {
                         break;
                     }
+                    gather(&mut batch, &mut queue, previous / 2);
+                    previous = batch.len();
                     self.store(&mut batch, &queue).await;
                 }
+                () = sleep(LULL), if self.writer.behind() > 0 => self.catch_up().await,
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
             }
         }
-        // What was counted since the last minute.
+        // What came since the last lull, and since the last minute.
+        self.catch_up().await;
         self.record(queue.len()).await;
         self.writer.close().await
     }
@@ -168,18 +199,28 @@ impl WriterThread {
         self.note(&result);
         if result.is_ok() {
             self.metrics.committed(reports.iter().map(|report| report.event), begun.elapsed());
-            // Whoever reads after a lull sees every instance; under load they are counted
-            // many at a time, which costs a fraction.
-            if (queue.is_empty() || self.writer.behind() >= BEHIND)
-                && let Err(error) = self.writer.catch_up().await
+            // Whoever reads what was just answered finds it counted. Under load instances are
+            // counted many at a time, which costs a fraction.
+            let behind = self.writer.behind();
+            if behind <= COUNTED_AT_ONCE && queue.is_empty()
+                || behind >= COUNTED_TOGETHER
+                || self.counted.elapsed() >= COUNTED_AFTER
             {
-                tracing::error!(%error, "cannot count instances and list events by profile");
+                self.catch_up().await;
             }
         }
         let answer = result.map_err(|_| Refused::NotStored);
         for caller in callers {
             // A caller that has gone away does not want to know.
             let _ = caller.send(answer);
+        }
+    }
+
+    /// Counts instances and lists events by profile, all that are stored.
+    async fn catch_up(&mut self) {
+        self.counted = Instant::now();
+        if let Err(error) = self.writer.catch_up().await {
+            tracing::error!(%error, "cannot count instances and list events by profile");
         }
     }
 
@@ -235,6 +276,7 @@ mod tests {
     use futures_util::future::join_all;
     use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
     use tempfile::TempDir;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::{domain::ReportBody, storage::Database};
@@ -276,11 +318,29 @@ mod tests {
         lock.rollback().await.unwrap();
         let stored = join_all(&mut waiting).await;
         assert!(stored.iter().all(Result::is_ok));
-        let totals = database.totals().await.unwrap();
-        assert_eq!(totals.starts, 1 + stored.len() as u64);
-        assert_eq!(totals.instances, totals.starts);
+        let starts = 1 + stored.len() as u64;
+        assert_eq!(database.totals().await.unwrap().starts, starts);
+        // So many at once are counted in the lull that follows.
+        let counted = async { while database.totals().await.unwrap().instances < starts {} };
+        timeout(Duration::from_secs(10), counted).await.unwrap();
 
         drop((ingest, waiting));
         writer.await.unwrap().unwrap();
+    }
+
+    /// What is still to be counted when the server ends is counted then.
+    #[tokio::test]
+    async fn the_end_waits_for_no_lull() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, metrics).unwrap();
+        let reports = 10 * COUNTED_AT_ONCE;
+        let stored = join_all((0..reports).map(|id| ingest.store(report(id)))).await;
+        assert!(stored.iter().all(Result::is_ok));
+        drop(ingest);
+        writer.await.unwrap().unwrap();
+        assert_eq!(database.totals().await.unwrap().instances, reports as u64);
     }
 }

@@ -59,9 +59,6 @@ async fn readers_see_consistent_counts_while_reports_come_in() {
     for reader in readers {
         assert!(reader.await.unwrap() > 0);
     }
-    let totals = app.database.totals().await.unwrap();
-    assert_eq!(totals.starts, (WRITERS * REPORTS) as u64);
-    // In the lull after the last answer every id is counted.
-    assert_eq!(totals.instances, (WRITERS * REPORTS) as u64);
+    assert_eq!(app.database.totals().await.unwrap().starts, (WRITERS * REPORTS) as u64);
     assert!(app.database.verify(app.now()).await.unwrap().is_clean());
 }
