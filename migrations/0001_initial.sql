@@ -55,7 +55,7 @@ CREATE TABLE instances (
 -- Counts by period and profile, kept for ever. `span` is the period's length in hours:
 -- 1, 24, or 0 for all time; `period` its first hour. Days and all time have the hours that are
 -- over (`progress`, `summed`): to add each report to three rows instead of one would take as long as
--- all else. `counts` adds the hours that are not. The last columns are a histogram of startup
+-- all else. `running` tells where to add the hours that are not. The last columns are a histogram of startup
 -- times: how many fell above the bound before and not above the bound named.
 CREATE TABLE rollups (
     span INTEGER NOT NULL CHECK (span IN (0, 1, 24)),
@@ -90,32 +90,10 @@ CREATE TABLE rollups (
     PRIMARY KEY (span, period, profile)
 ) STRICT, WITHOUT ROWID;
 
--- The rollups with the hours that the days and all time do not have yet: what is read. There may
--- be several rows of a period and profile, to be added up.
-CREATE VIEW counts AS
-SELECT * FROM rollups
-UNION ALL
-SELECT
-    24, period - period % 24, profile, starts, heartbeats, startup_ms_sum, first_event, last_event,
-    up_to_100, up_to_250, up_to_500, up_to_750,
-    up_to_1000, up_to_1500, up_to_2000, up_to_2500,
-    up_to_3000, up_to_4000, up_to_5000, up_to_7500,
-    up_to_10000, up_to_15000, up_to_20000, up_to_30000,
-    up_to_45000, up_to_60000, up_to_120000, up_to_300000,
-    above_300000
-FROM rollups
-WHERE span = 1 AND period >= (SELECT position FROM progress WHERE job = 'summed')
-UNION ALL
-SELECT
-    0, 0, profile, starts, heartbeats, startup_ms_sum, first_event, last_event,
-    up_to_100, up_to_250, up_to_500, up_to_750,
-    up_to_1000, up_to_1500, up_to_2000, up_to_2500,
-    up_to_3000, up_to_4000, up_to_5000, up_to_7500,
-    up_to_10000, up_to_15000, up_to_20000, up_to_30000,
-    up_to_45000, up_to_60000, up_to_120000, up_to_300000,
-    above_300000
-FROM rollups
-WHERE span = 1 AND period >= (SELECT position FROM progress WHERE job = 'summed');
+-- The first hour that the rollups of days and of all time do not have. Who reads those adds the
+-- hours from here on: `span = 0 OR span = 1 AND period >= (SELECT hour FROM running)`.
+CREATE VIEW running AS
+SELECT position AS hour FROM progress WHERE job = 'summed';
 
 -- What one event adds to a rollup; of the columns of the histogram, at most one is true. The
 -- writer sums this over the events of a batch, and `verify` over all events: there is one

@@ -67,7 +67,9 @@ impl Database {
             let to = filter.until.map_or(i64::MAX, time::hour);
             let range = sqlx::query!(
                 r#"SELECT min(first_event) AS "first: i64", max(last_event) AS "last: i64"
-                   FROM counts WHERE span = 24 AND period >= ? AND period <= ?"#,
+                   FROM rollups
+                   WHERE (span = 24 OR span = 1 AND period >= (SELECT hour FROM running))
+                       AND period >= ? AND period <= ?"#,
                 from,
                 to
             )

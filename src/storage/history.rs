@@ -242,8 +242,10 @@ impl Database {
     /// What the database says.
     pub async fn first_days(&self) -> Result<Vec<(Arc<Profile>, i64)>> {
         let first = sqlx::query!(
-            r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM counts
-               WHERE span = 24 AND starts > 0 GROUP BY profile"#
+            r#"SELECT profile AS "profile!", min(period - period % 24) AS "hour!: i64" FROM rollups
+               WHERE (span = 24 OR span = 1 AND period >= (SELECT hour FROM running))
+                   AND starts > 0
+               GROUP BY profile"#
         )
         .fetch_all(&self.readers)
         .await?;

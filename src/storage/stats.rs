@@ -124,8 +124,9 @@ impl Database {
     /// What the database says.
     pub async fn starts_by_profile(&self) -> Result<Vec<(Arc<Profile>, u64)>> {
         let rows = sqlx::query!(
-            r#"SELECT profile AS "profile!", sum(starts) AS "starts!: i64" FROM counts
-               WHERE span = 0 GROUP BY profile HAVING sum(starts) > 0"#
+            r#"SELECT profile AS "profile!", sum(starts) AS "starts!: i64" FROM rollups
+               WHERE span = 0 OR span = 1 AND period >= (SELECT hour FROM running)
+               GROUP BY profile HAVING sum(starts) > 0"#
         )
         .fetch_all(&self.readers)
         .await?;
@@ -172,7 +173,7 @@ impl Database {
     ) -> Result<Vec<Period>> {
         let (span, name) = (interval.hours(), by.map_or("", Dimension::name));
         let rows = sqlx::query!(
-            r#"SELECT period,
+            r#"SELECT period - period % ?2 AS "period!: i64",
                       CASE ?1
                           WHEN 'image_version' THEN image_version
                           WHEN 'architecture' THEN architecture
@@ -184,8 +185,10 @@ impl Database {
                       END AS "value!: String",
                       sum(starts) AS "starts!: i64",
                       sum(heartbeats) AS "heartbeats!: i64"
-               FROM counts INNER JOIN profiles ON profiles.id = counts.profile
+               FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
                WHERE span = ?2 AND period >= ?3 AND period < ?4
+                   OR ?2 <> 1 AND span = 1 AND period >= (SELECT hour FROM running)
+                       AND period >= ?3 AND period < ?4
                GROUP BY 1, 2
                ORDER BY 1, 2
                LIMIT ?5"#,
@@ -211,12 +214,11 @@ impl Database {
 
 async fn totals(snapshot: &mut SqliteConnection) -> sqlx::Result<Totals> {
     let row = sqlx::query!(
-        r#"SELECT instances, returning_instances,
-                  (SELECT coalesce(sum(starts), 0) FROM counts WHERE span = 0)
-                      AS "starts!: i64",
-                  (SELECT coalesce(sum(heartbeats), 0) FROM counts WHERE span = 0)
-                      AS "heartbeats!: i64"
-           FROM totals"#
+        r#"SELECT instances AS "instances!: i64", returning_instances AS "returning!: i64",
+                  coalesce(sum(starts), 0) AS "starts!: i64",
+                  coalesce(sum(heartbeats), 0) AS "heartbeats!: i64"
+           FROM totals LEFT JOIN rollups
+               ON span = 0 OR span = 1 AND period >= (SELECT hour FROM running)"#
     )
     .fetch_one(&mut *snapshot)
     .await?;
@@ -225,7 +227,7 @@ async fn totals(snapshot: &mut SqliteConnection) -> sqlx::Result<Totals> {
         starts: count(row.starts),
         heartbeats: count(row.heartbeats),
         instances: count(row.instances),
-        returning_instances: count(row.returning_instances),
+        returning_instances: count(row.returning),
         startup: startup.into_iter().next().map(|all| all.startup).unwrap_or_default(),
     })
 }
@@ -245,8 +247,8 @@ async fn breakdown(
                       ELSE telemetry_version
                   END AS "value!: String",
                   sum(starts) AS "starts!: i64"
-           FROM counts INNER JOIN profiles ON profiles.id = counts.profile
-           WHERE span = 0
+           FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
+           WHERE span = 0 OR span = 1 AND period >= (SELECT hour FROM running)
            GROUP BY 1
            HAVING sum(starts) > 0
            ORDER BY 2 DESC, 1"#,

@@ -19,7 +19,10 @@ SELECT
         sum(up_to_45000), sum(up_to_60000), sum(up_to_120000), sum(up_to_300000),
         sum(above_300000)
     ) AS "buckets!: String"
-FROM counts INNER JOIN profiles ON profiles.id = counts.profile
+FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
 WHERE span = ?2 AND period >= ?3 AND period < ?4
+    -- The hours that the days, or all time, do not have yet.
+    OR ?2 <> 1 AND span = 1 AND period >= (SELECT hour FROM running)
+        AND (?2 = 0 OR period >= ?3 AND period < ?4)
 GROUP BY 1
 ORDER BY 1
