@@ -91,7 +91,8 @@ CREATE TABLE rollups (
 ) STRICT, WITHOUT ROWID;
 
 -- The first hour that the rollups of days and of all time do not have. Who reads those adds the
--- hours from here on: `span = 0 OR span = 1 AND period >= (SELECT hour FROM running)`.
+-- hours from here on: `span = 0 OR span = 1 AND period >= (SELECT hour FROM running)`, or a UNION
+-- ALL where there are many rows, since for an OR SQLite remembers each.
 CREATE VIEW running AS
 SELECT position AS hour FROM progress WHERE job = 'summed';
 

@@ -66,10 +66,15 @@ impl Database {
             let from = from - from.rem_euclid(24);
             let to = filter.until.map_or(i64::MAX, time::hour);
             let range = sqlx::query!(
-                r#"SELECT min(first_event) AS "first: i64", max(last_event) AS "last: i64"
-                   FROM rollups
-                   WHERE (span = 24 OR span = 1 AND period >= (SELECT hour FROM running))
-                       AND period >= ? AND period <= ?"#,
+                r#"SELECT min(first) AS "first: i64", max(last) AS "last: i64"
+                   FROM (
+                       SELECT min(first_event) AS first, max(last_event) AS last FROM rollups
+                       WHERE span = 24 AND period >= ?1 AND period <= ?2
+                       UNION ALL
+                       SELECT min(first_event), max(last_event) FROM rollups
+                       WHERE span = 1 AND period >= (SELECT hour FROM running)
+                           AND period >= ?1 AND period <= ?2
+                   )"#,
                 from,
                 to
             )

@@ -242,9 +242,15 @@ impl Database {
     /// What the database says.
     pub async fn first_days(&self) -> Result<Vec<(Arc<Profile>, i64)>> {
         let first = sqlx::query!(
-            r#"SELECT profile AS "profile!", min(period - period % 24) AS "hour!: i64" FROM rollups
-               WHERE (span = 24 OR span = 1 AND period >= (SELECT hour FROM running))
-                   AND starts > 0
+            r#"SELECT profile AS "profile!", min(day) AS "hour!: i64"
+               FROM (
+                   SELECT profile, min(period) AS day FROM rollups
+                   WHERE span = 24 AND starts > 0 GROUP BY profile
+                   UNION ALL
+                   SELECT profile, min(period - period % 24) FROM rollups
+                   WHERE span = 1 AND period >= (SELECT hour FROM running) AND starts > 0
+                   GROUP BY profile
+               )
                GROUP BY profile"#
         )
         .fetch_all(&self.readers)

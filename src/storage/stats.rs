@@ -173,7 +173,7 @@ impl Database {
     ) -> Result<Vec<Period>> {
         let (span, name) = (interval.hours(), by.map_or("", Dimension::name));
         let rows = sqlx::query!(
-            r#"SELECT period - period % ?2 AS "period!: i64",
+            r#"SELECT period AS "period!: i64",
                       CASE ?1
                           WHEN 'image_version' THEN image_version
                           WHEN 'architecture' THEN architecture
@@ -185,10 +185,15 @@ impl Database {
                       END AS "value!: String",
                       sum(starts) AS "starts!: i64",
                       sum(heartbeats) AS "heartbeats!: i64"
-               FROM rollups INNER JOIN profiles ON profiles.id = rollups.profile
-               WHERE span = ?2 AND period >= ?3 AND period < ?4
-                   OR ?2 <> 1 AND span = 1 AND period >= (SELECT hour FROM running)
+               FROM (
+                   SELECT period, profile, starts, heartbeats FROM rollups
+                   WHERE span = ?2 AND period >= ?3 AND period < ?4
+                   UNION ALL
+                   SELECT period - period % ?2, profile, starts, heartbeats FROM rollups
+                   WHERE ?2 <> 1 AND span = 1 AND period >= (SELECT hour FROM running)
                        AND period >= ?3 AND period < ?4
+               ) AS counts
+               INNER JOIN profiles ON profiles.id = counts.profile
                GROUP BY 1, 2
                ORDER BY 1, 2
                LIMIT ?5"#,
