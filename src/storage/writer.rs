@@ -129,12 +129,7 @@ impl Open {
     async fn close_hours(&mut self, now: i64) -> sqlx::Result<()> {
         self.catch_up().await?;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query!(
-            "UPDATE progress SET position = ?1 WHERE job = 'summed' AND position < ?1",
-            now
-        )
-        .execute(&mut *transaction)
-        .await?;
+        sum_hours(&mut transaction, now).await?;
         let closed = snapshots::close_hours(&mut transaction, now).await?;
         transaction.commit().await?;
         self.closed_hour = closed;
@@ -174,5 +169,25 @@ impl Open {
         sqlx::query_file!("src/storage/sql/catch_up.sql").execute(&mut self.connection).await?;
         self.behind = 0;
         Ok(())
+    }
+}
+
+/// Adds the hours before `now` to the rollups of their days and of all time; a day at a time, since
+/// after an import or a take-over it is years.
+async fn sum_hours(transaction: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
+    loop {
+        let summed = sqlx::query!(
+            "UPDATE progress
+             SET position = min(?1, 24 + max(position, (
+                 SELECT coalesce(min(period), ?1) FROM rollups WHERE span = 1
+             )))
+             WHERE job = 'summed' AND position < ?1",
+            now
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if summed.rows_affected() == 0 {
+            return Ok(());
+        }
     }
 }
