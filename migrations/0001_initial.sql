@@ -275,7 +275,7 @@ CREATE TRIGGER reports_arrived INSTEAD OF INSERT ON arrivals BEGIN
             count(*) FILTER (WHERE up_to_300000) AS up_to_300000,
             count(*) FILTER (WHERE above_300000) AS above_300000
         FROM event_counts
-        WHERE id > last_insert_rowid() - changes()
+        WHERE changes() > 0 AND id > last_insert_rowid() - changes()
         GROUP BY hour, profile
     ), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
     WHERE span = 1 OR hour < (SELECT position FROM progress WHERE job = 'summed')

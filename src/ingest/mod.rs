@@ -34,9 +34,10 @@ pub const QUEUE: usize = 2048;
 const BATCH: usize = 512;
 /// Longest time for which a batch waits to grow.
 const GATHERING: Duration = Duration::from_micros(300);
-/// Reports that are counted with the batch that they came in: so few that it takes no time.
+/// Reports that are counted before they are answered, if no more wait and none were left over: so
+/// few that it takes no time.
 const COUNTED_AT_ONCE: usize = 32;
-/// Reports that are counted together at most. They take some 30 ms, in which no other is stored.
+/// Reports after which all are counted, even under load. They take some 30 ms, in which no other is stored.
 const COUNTED_TOGETHER: usize = 8192;
 /// Time without a report after which all are counted.
 const LULL: Duration = Duration::from_millis(10);
@@ -96,6 +97,7 @@ impl Ingest {
             metrics,
             failing: Arc::clone(&failing),
             counted: Instant::now(),
+            counting_fails: false,
         };
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
@@ -158,8 +160,10 @@ struct WriterThread {
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
-    /// When instances were counted last.
+    /// When instances were counted last, or could not be.
     counted: Instant,
+    /// Whether they could not be.
+    counting_fails: bool,
 }
 
 impl WriterThread {
@@ -169,6 +173,7 @@ impl WriterThread {
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let lull = if self.counting_fails { COUNTED_AFTER } else { LULL };
             tokio::select! {
                 received = queue.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
@@ -178,7 +183,9 @@ impl WriterThread {
                     previous = batch.len();
                     self.store(&mut batch, &queue).await;
                 }
-                () = sleep(LULL), if self.writer.behind() > 0 => self.catch_up().await,
+                () = sleep(lull), if self.writer.behind() > 0 || self.counting_fails => {
+                    self.catch_up().await;
+                }
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
             }
         }
@@ -192,6 +199,9 @@ impl WriterThread {
     async fn store(&mut self, batch: &mut Vec<Waiting>, queue: &mpsc::Receiver<Waiting>) {
         // Whoever has gone away has been told, or has understood, that it was not stored.
         batch.retain(|waiting| !waiting.stored.is_closed());
+        if batch.is_empty() {
+            return;
+        }
         let (reports, callers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
         let begun = Instant::now();
@@ -199,12 +209,12 @@ impl WriterThread {
         self.note(&result);
         if result.is_ok() {
             self.metrics.committed(reports.iter().map(|report| report.event), begun.elapsed());
-            // Whoever reads what was just answered finds it counted. Under load instances are
-            // counted many at a time, which costs a fraction.
+            // Whoever reads what was just answered finds it counted, unless there is load. Then
+            // instances are counted many at a time, which costs a fraction.
             let behind = self.writer.behind();
-            if behind <= COUNTED_AT_ONCE && queue.is_empty()
-                || behind >= COUNTED_TOGETHER
-                || self.counted.elapsed() >= COUNTED_AFTER
+            if self.counted.elapsed() >= COUNTED_AFTER
+                || !self.counting_fails
+                    && (behind <= COUNTED_AT_ONCE && queue.is_empty() || behind >= COUNTED_TOGETHER)
             {
                 self.catch_up().await;
             }
@@ -216,20 +226,24 @@ impl WriterThread {
         }
     }
 
-    /// Counts instances and lists events by profile, all that are stored.
+    /// Counts instances and lists events by profile, all that are stored. Logs the first of several
+    /// failures.
     async fn catch_up(&mut self) {
         self.counted = Instant::now();
-        if let Err(error) = self.writer.catch_up().await {
+        let result = self.writer.catch_up().await;
+        if let Err(error) = &result
+            && !self.counting_fails
+        {
             tracing::error!(%error, "cannot count instances and list events by profile");
         }
+        self.counting_fails = result.is_err();
     }
 
     /// Closes hours, takes a sample of the metrics, and prunes as long as no report waits.
     async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
         let now = self.clock.now();
-        if let Err(error) = self.writer.close_hours(now).await {
-            tracing::error!(%error, "cannot close the hour");
-        }
+        // The writer logs why it cannot.
+        let _ = self.writer.close_hours(now).await;
         self.record(queue.len()).await;
         let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
             return;
@@ -255,11 +269,12 @@ impl WriterThread {
     }
 
     /// Logs the first of several reports that were not stored, and the recovery.
-    fn note(&self, result: &storage::Result<()>) {
+    fn note(&mut self, result: &storage::Result<()>) {
         match result {
             Ok(()) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the database can be written again");
+                    self.counting_fails = false;
                 }
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Result, Writer};
 
-/// Events deleted in one transaction, so that reports wait a few milliseconds at most.
+/// Events deleted in one transaction, which takes a few milliseconds.
 const CHUNK: i64 = 2_000;
 
 impl Writer {
@@ -24,7 +24,10 @@ impl Writer {
             // back has put among younger ones goes when these go.
             let last = sqlx::query_scalar!(
                 r#"SELECT max(id) AS "last: i64" FROM (
-                       SELECT id, received_at FROM events ORDER BY id LIMIT ?1
+                       SELECT id, received_at FROM events
+                       -- Another process may have stored some since.
+                       WHERE id <= (SELECT position FROM progress WHERE job = 'counted')
+                       ORDER BY id LIMIT ?1
                    ) WHERE received_at < ?2"#,
                 CHUNK,
                 cutoff

@@ -1,6 +1,6 @@
 //! The one writer: a batch of reports in, one transaction on disk.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{Result, instance_key, profiles::Profiles, samples::Recorded, snapshots, time};
@@ -13,12 +13,17 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// Size to which the log is cut after a checkpoint, in bytes: twice the above.
 const LOG_BYTES: &str = "33554432";
 
+/// Time after which an hour is closed again that could not be.
+const CLOSING_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
 /// The connection that writes. After an error it is thrown away, with whatever transaction
 /// SQLite may or may not have ended in it, and the next write opens a new one.
 #[derive(Debug)]
 pub struct Writer {
     options: SqliteConnectOptions,
     open: Option<Open>,
+    /// When an hour could not be closed, until one can.
+    not_closed: Option<Timestamp>,
     pub(super) recorded: Recorded,
 }
 
@@ -36,7 +41,7 @@ impl Writer {
         let options = options
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES);
-        Self { options, open: None, recorded: Recorded::default() }
+        Self { options, open: None, not_closed: None, recorded: Recorded::default() }
     }
 
     /// Stores reports that arrived now, all of them and synced to disk, or none. What
@@ -46,11 +51,10 @@ impl Writer {
     /// What the database says; nothing is stored.
     pub async fn write(&mut self, now: Timestamp, reports: &[Report]) -> Result<()> {
         let closed = self.open.as_ref().and_then(|open| open.closed_hour);
-        if closed.is_none_or(|closed| closed < time::hour(now))
-            && let Err(error) = self.close_hours(now).await
-        {
+        let tried = self.not_closed.is_some_and(|at| now.duration_since(at).abs() < CLOSING_AGAIN);
+        if closed.is_none_or(|closed| closed < time::hour(now)) && !tried {
             // A report is worth more than a snapshot.
-            tracing::error!(%error, "cannot close the hour");
+            let _ = self.close_hours(now).await;
         }
         self.run(async |open| open.write(now, reports).await).await
     }
@@ -65,19 +69,28 @@ impl Writer {
     }
 
     /// Events by which the instances and the events by profile are behind; more than there can be
-    /// if it is not known how many, and 0 as long as the database cannot be opened.
+    /// if it is not known how many, and 0 while there is no connection, as after an error.
     #[must_use]
     pub fn behind(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.behind)
     }
 
-    /// Closes the hours that have passed, whether or not a report came. To be called now and
-    /// then.
+    /// Closes the hours that have passed, whether or not a report came: adds them to the rollups of
+    /// their days and of all time, and takes their snapshots. To be called now and then.
     ///
     /// # Errors
-    /// What the database says.
+    /// What the database says. The first of several is logged.
     pub async fn close_hours(&mut self, now: Timestamp) -> Result<()> {
-        self.run(async |open| open.close_hours(time::hour(now)).await).await
+        let result = self.run(async |open| open.close_hours(time::hour(now)).await).await;
+        match &result {
+            Ok(()) => self.not_closed = None,
+            Err(error) => {
+                if self.not_closed.replace(now).is_none() {
+                    tracing::error!(%error, "cannot close the hour");
+                }
+            }
+        }
+        result
     }
 
     /// Copies the log into the database and closes the connection.
@@ -189,5 +202,60 @@ async fn sum_hours(transaction: &mut SqliteConnection, now: i64) -> sqlx::Result
         if summed.rows_affected() == 0 {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        domain::ReportBody,
+        storage::{Database, legacy},
+    };
+
+    async fn database(folder: &TempDir) -> Database {
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        Database::open(&url).await.unwrap()
+    }
+
+    fn report(id: &str) -> Report {
+        let body = ReportBody { instance_id: Some(id.into()), ..ReportBody::default() };
+        body.into_report().unwrap()
+    }
+
+    /// An import beside a running server ends while a report of that one is stored and not counted.
+    #[tokio::test]
+    async fn a_day_is_counted_once_whoever_counts_it() {
+        let folder = TempDir::new().unwrap();
+        let database = database(&folder).await;
+        let mut writer = database.writer();
+        let begin: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let next_day = begin + SignedDuration::from_hours(24);
+        writer.write(begin, &[report("a")]).await.unwrap();
+        writer.catch_up().await.unwrap();
+        writer.write(next_day, &[report("a")]).await.unwrap();
+        let settled = writer.run(async |open| {
+            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+            legacy::settle(&mut transaction, next_day).await?;
+            transaction.commit().await
+        });
+        settled.await.unwrap();
+        writer.catch_up().await.unwrap();
+        let verdict = database.verify(next_day).await.unwrap();
+        assert!(verdict.is_clean(), "{verdict:?}");
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_nothing_counts_nothing() {
+        let folder = TempDir::new().unwrap();
+        let database = database(&folder).await;
+        let mut writer = database.writer();
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        writer.write(now, &[report("a"), report("b")]).await.unwrap();
+        let stored = writer.run(async |open| open.store([].into_iter(), Some(("job", 7))).await);
+        stored.await.unwrap();
+        assert_eq!(database.totals().await.unwrap().starts, 2);
     }
 }
