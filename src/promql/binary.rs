@@ -31,7 +31,7 @@ pub fn operate(of: &Binary, left: Value, right: Value) -> Result<Value> {
 }
 
 impl Operator {
-    const fn compares(self) -> bool {
+    pub const fn compares(self) -> bool {
         matches!(
             self,
             Self::Equal

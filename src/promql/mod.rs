@@ -1,7 +1,7 @@
 //! A part of PromQL, evaluated over what storage has counted.
 //!
-//! An expression becomes a plan, which names every series that it needs (`plan`); these are
-//! read (`read`); the rest is arithmetic over columns of numbers (`evaluate`). What is understood,
+//! An expression becomes (`parse`) a plan, which names every series that it needs (`plan`); these
+//! are read (`read`); the rest is arithmetic over columns of numbers (`evaluate`). What is understood,
 //! and where it differs from Prometheus, stands in `docs/prometheus-api.md`.
 
 mod aggregate;
@@ -9,7 +9,8 @@ mod binary;
 mod catalog;
 mod error;
 mod evaluate;
-mod guard;
+mod matcher;
+mod parse;
 mod plan;
 mod quantile;
 mod read;
@@ -24,8 +25,8 @@ use jiff::Timestamp;
 pub use catalog::{Description, Kind, METRICS, Metric};
 pub use error::QueryError;
 
+pub use parse::duration;
 pub use selection::Selection;
-pub use selector::duration;
 pub use series::{Grid, Labels, NAME, Series};
 
 use crate::storage::Database;
@@ -41,8 +42,6 @@ pub const MAX_SERIES: usize = 10_000;
 const MAX_VALUES: usize = 500_000;
 /// What a series costs besides its values, in values: its labels.
 const VALUES_PER_SERIES: usize = 32;
-/// Longest expression, in bytes; the body of a form is not longer either.
-const MAX_LENGTH: usize = 16 * 1024;
 /// Time for one query.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
@@ -67,7 +66,7 @@ pub async fn query(
     expression: &str,
     time: i64,
 ) -> Result<Answer, QueryError> {
-    run_in_time(database, now, Plan::parse(expression)?, Grid::at(time)).await
+    run_in_time(database, now, parse::expression(expression)?, Grid::at(time)).await
 }
 
 /// Evaluates an expression at each moment of a grid.
@@ -86,7 +85,7 @@ pub async fn query_range(
              Try decreasing the query resolution (?step=XX)"
         )));
     }
-    let plan = Plan::parse(expression)?;
+    let plan = parse::expression(expression)?;
     if matches!(plan.root, Root::Range { .. }) {
         return Err(QueryError::BadData(
             "invalid expression type \"range vector\" for range query, \

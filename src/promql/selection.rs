@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     MAX_SERIES, TIME_LIMIT,
     error::QueryError,
+    parse,
     plan::Grouping,
     read::{existing, too_many_series},
     selector::Selector,
@@ -38,7 +39,7 @@ impl Selection {
         if texts.is_empty() {
             texts.insert("{__name__!=\"\"}");
         }
-        texts.into_iter().map(Selector::parse).collect::<Result<_>>().map(Self)
+        texts.into_iter().map(parse::selector).collect::<Result<_>>().map(Self)
     }
 
     /// The labels of each series, each once.

@@ -150,7 +150,7 @@ async fn what_is_not_understood_is_refused_by_name() {
         "rate(mattermost_instances[1d])",
         "increase(telemetry_queue_reports[1d])",
         "mattermost_starts_total[1e300]",
-        "mattermost_starts_total{os=~\"\\\\w{400}\"}",
+        "mattermost_starts_total{os=~\"(\\\\w{200}){200}\"}",
         "stddev(mattermost_instances)",
         "mattermost_instances and mattermost_instances",
         "mattermost_instances * on (os) group_left mattermost_starts_total",

@@ -1,7 +1,7 @@
 //! What both are asked.
 
 /// Queries whose answers must be the same, but for the order of series.
-pub const QUERIES: [&str; 74] = [
+pub const QUERIES: [&str; 99] = [
     // Numbers.
     "1",
     "-1.5",
@@ -11,6 +11,32 @@ pub const QUERIES: [&str; 74] = [
     "0 / 0",
     "3 > bool 2",
     "3 == bool 2",
+    // How it may be written.
+    "-2 ^ 2",
+    "2 ^ 3 ^ 2",
+    "2 ^ -1 * 4",
+    "7 - 3 - 2",
+    "2 * 3 % 4 / 5",
+    "1 + 2 > bool 2 + 1",
+    "--1 - -1",
+    "0x1F + 017 + 1e3 + .5 + 5. + 1E-2",
+    "INF - 1",
+    "nAn",
+    "(((1)))",
+    "1 # a comment\n + 1 # and another",
+    "SUM(mattermost_starts_total) By (architecture,)",
+    "sum(mattermost_starts_total) without (architecture) / 2",
+    "-mattermost_starts_total ^ 2",
+    "+mattermost_starts_total - -mattermost_starts_total",
+    "mattermost_starts_total{architecture='aarch64',db_type=`mysql`,}",
+    "mattermost_starts_total{architecture=\"\\x61arch\\066\\u0034\"}",
+    "mattermost_starts_total{image_version=~\"v11\\\\.[0-9]+\\\\.\\\\d|unknown\"}",
+    "mattermost_starts_total{image_version=~'v(11|10)[.]0.*'}",
+    "mattermost_starts_total{db_type=~\"(?i)MYSQL\"}",
+    "mattermost_starts_total{db_type!~\"\"}",
+    "sum(mattermost_starts_total OFFSET 1d2h30m)",
+    "sum(mattermost_starts_total) > BOOL 1",
+    "mattermost_active_instances{window=\"24h\"} / IGNORING (window) mattermost_active_instances{window=\"30d\"}",
     // Selectors and matchers.
     "mattermost_starts_total",
     "mattermost_starts_total{architecture=\"aarch64\"}",

@@ -6,12 +6,12 @@ mod server;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use promql_parser::label::Matcher;
 
 use super::{
     MAX_SERIES, MAX_VALUES,
     catalog::{Kind, METRICS},
     error::QueryError,
+    matcher::Matcher,
     plan::{Grouping, Read},
     selector::Selector,
     series::{Grid, Labels, NAME, Series},

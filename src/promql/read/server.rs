@@ -3,15 +3,13 @@
 use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
-use promql_parser::{
-    label::MatchOp,
-    parser::{self, Expr},
-};
 
 use super::{Reader, Result, check_size, growth};
 use crate::{
     promql::{
         catalog::METRICS,
+        matcher::Matcher,
+        parse,
         plan::Growth,
         series::{Labels, NAME, Series},
     },
@@ -101,7 +99,7 @@ impl Reader<'_> {
             .selector
             .matchers
             .iter()
-            .any(|of| of.name == NAME && of.value == name && matches!(of.op, MatchOp::Equal))
+            .any(|of| of.name == NAME && of.only_value() == Some(name))
     }
 }
 
@@ -111,17 +109,9 @@ fn names(labels: &[Labels]) -> impl Iterator<Item = &str> {
 
 /// The labels of a series that is stored as the text format writes it, which PromQL reads, too.
 fn stored_labels(series: &str) -> Labels {
-    let Ok(Expr::VectorSelector(selector)) = parser::parse(series) else {
+    let Ok(selector) = parse::selector(series) else {
         return Labels::new();
     };
-    let mut labels: Labels = selector
-        .matchers
-        .matchers
-        .into_iter()
-        .map(|of| (Cow::Owned(of.name), Arc::from(of.value)))
-        .collect();
-    if let Some(name) = selector.name {
-        labels.insert(Cow::Borrowed(NAME), name.into());
-    }
-    labels
+    let label = |of: Matcher| Some((Cow::Owned(of.name.clone()), Arc::from(of.only_value()?)));
+    selector.matchers.into_iter().filter_map(label).collect()
 }
