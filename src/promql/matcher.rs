@@ -28,6 +28,7 @@ impl Matcher {
         Self { name: NAME.to_owned(), condition: Condition::Is(name.to_owned()) }
     }
 
+    /// Whether it selects a value; [`all_match`] where there are many values.
     pub fn is_match(&self, value: &str) -> bool {
         match &self.condition {
             Condition::Is(of) => of == value,
@@ -46,6 +47,18 @@ impl Matcher {
     }
 }
 
+/// Whether each matcher selects the value beside it. A pattern can take milliseconds to tell, so
+/// others have their turn in between, and the time that a query may take is looked at.
+pub async fn all_match<'a>(beside: impl Iterator<Item = (&'a Matcher, &'a str)>) -> bool {
+    for (matcher, value) in beside {
+        tokio::task::coop::consume_budget().await;
+        if !matcher.is_match(value) {
+            return false;
+        }
+    }
+    true
+}
+
 /// A regular expression that matches whole values.
 ///
 /// # Errors
@@ -54,4 +67,20 @@ pub fn pattern(text: &str) -> Result<Regex, QueryError> {
     RegexBuilder::new(&format!("^(?:{text})$")).size_limit(MAX_PATTERN_BYTES).build().map_err(
         |error| QueryError::BadData(format!("illegal regular expression {text:?}: {error}")),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_values_are_matched() {
+        let matcher = Matcher::name_is("x");
+        let pairs = |count| std::iter::repeat_n((&matcher, "x"), count);
+        assert_eq!(all_match(pairs(10)).now_or_never(), Some(true));
+        assert_eq!(all_match(pairs(1000)).now_or_never(), None);
+        assert!(all_match(pairs(1000)).await);
+    }
 }

@@ -3,7 +3,7 @@
 use super::{
     MAX_STEPS,
     error::QueryError,
-    matcher::Matcher,
+    matcher::{Matcher, all_match},
     series::{Grid, NAME},
 };
 
@@ -23,8 +23,9 @@ pub struct Selector {
 
 impl Selector {
     /// Whether a name is one that it selects.
-    pub fn selects_name(&self, name: &str) -> bool {
-        self.matchers.iter().filter(|of| of.name == NAME).all(|matcher| matcher.is_match(name))
+    pub async fn selects_name(&self, name: &str) -> bool {
+        let matchers = self.matchers.iter().filter(|of| of.name == NAME);
+        all_match(matchers.map(|of| (of, name))).await
     }
 
     /// The samples within a range before `time`: the deployments are counted each hour, the

@@ -20,6 +20,10 @@ const RECENT: u32 = 100;
 /// Label of a histogram's part.
 const BOUND: &str = "le";
 const WINDOW: &str = "window";
+/// Labels of a start.
+const REPORT: &str = "report";
+const INSTANCE: &str = "instance_id";
+const TIME: &str = "startup_time_ms";
 
 impl Reader<'_> {
     pub(super) async fn metric(&self, metric: Metric) -> Result<Vec<Series>> {
@@ -48,14 +52,12 @@ impl Reader<'_> {
     }
 
     async fn startup(&self, metric: Metric) -> Result<Vec<Series>> {
-        let bounds: Vec<(usize, String)> = match metric {
-            Metric::StartupBucket => BOUNDS_MS
-                .iter()
-                .map(|&bound| (f64::from(bound) / 1000.0).to_string())
-                .chain(["+Inf".to_owned()])
-                .enumerate()
-                .filter(|(_, bound)| self.selects(BOUND, bound))
-                .collect(),
+        let bounds = match metric {
+            Metric::StartupBucket => {
+                let seconds = |&bound: &u32| (f64::from(bound) / 1000.0).to_string();
+                let names = BOUNDS_MS.iter().map(seconds).chain(["+Inf".to_owned()]).collect();
+                self.selected(BOUND, names).await
+            }
             _ => vec![(0, String::new())],
         };
         let extra: &[&str] = if metric == Metric::StartupBucket { &[BOUND] } else { &[] };
@@ -98,7 +100,7 @@ impl Reader<'_> {
     }
 
     async fn instances(&self, metric: Metric) -> Result<Vec<Series>> {
-        if !self.selects_others(&[]) || !self.selects_no_dimension() {
+        if !self.selects_labels(&Labels::new()).await {
             return Ok(Vec::new());
         }
         let moments = self.moments();
@@ -114,19 +116,17 @@ impl Reader<'_> {
         self.check(labels.len() * WINDOW_NAMES.len(), moments.asked.len())?;
         let now = Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX);
         let table = self.database.activity_at(now, &moments.asked, &groups).await?;
+        let windows = self.selected(WINDOW, WINDOW_NAMES.map(str::to_owned).into()).await;
         let mut series = Vec::new();
         for (labels, row) in labels.into_iter().zip(table) {
-            for (window, name) in WINDOW_NAMES.into_iter().enumerate() {
-                if !self.selects(WINDOW, name) {
-                    continue;
-                }
+            for (window, name) in &windows {
                 let count = |activity: Activity| match metric {
-                    Metric::ActiveInstances => activity.active[window],
-                    _ => activity.returning[window],
+                    Metric::ActiveInstances => activity.active[*window],
+                    _ => activity.returning[*window],
                 };
                 let points = moments.at.iter().map(|at| Some(float(count(row[(*at)?]?)))).collect();
                 let mut labels = labels.clone();
-                labels.insert(Cow::Borrowed(WINDOW), name.into());
+                labels.insert(Cow::Borrowed(WINDOW), name.as_str().into());
                 series.push(self.series(metric, labels, points));
             }
         }
@@ -155,22 +155,19 @@ impl Reader<'_> {
                     [position] = Some(1.0);
             }
         }
-        let selected = series.into_iter().filter(|(version, _)| {
-            self.selects(VERSION, version)
-                && self.selects_others(&[VERSION])
-                && Dimension::ALL[1..].iter().all(|of| self.selects(of.name(), ""))
-        });
-        Ok(selected
-            .map(|(version, points)| {
-                let labels = Labels::from([(Cow::Borrowed(VERSION), version.into())]);
-                self.series(Metric::NewestVersion, labels, points)
-            })
-            .collect())
+        let mut selected = Vec::new();
+        for (version, points) in series {
+            let labels = Labels::from([(Cow::Borrowed(VERSION), version.into())]);
+            if self.selects_labels(&labels).await {
+                selected.push(self.series(Metric::NewestVersion, labels, points));
+            }
+        }
+        Ok(selected)
     }
 
     async fn recent_starts(&self) -> Result<Vec<Series>> {
-        const OWN: [&str; 3] = ["report", "instance_id", "startup_time_ms"];
-        if !self.selects_others(&OWN) {
+        let own = [REPORT, INSTANCE, TIME];
+        if !self.selects_others(&own) {
             return Ok(Vec::new());
         }
         let end = self.times().last().unwrap_or(self.now).min(self.now);
@@ -180,23 +177,16 @@ impl Reader<'_> {
         let starts = self.database.deployments(&filter, RECENT).await?;
         let mut series = Vec::new();
         for start in starts {
-            let profile = &start.profile;
-            let own = [
-                start.id.to_string(),
-                start.instance_id,
-                start.startup_ms.map_or(String::new(), |time| time.to_string()),
-            ];
-            let dimensions =
-                Dimension::ALL.iter().all(|of| self.selects(of.name(), profile.get(*of)));
-            if !dimensions || OWN.iter().zip(&own).any(|(label, value)| !self.selects(label, value))
-            {
-                continue;
+            let mut labels = profile_labels(&start.profile, None);
+            labels.extend([
+                (Cow::Borrowed(REPORT), start.id.to_string().into()),
+                (Cow::Borrowed(INSTANCE), start.instance_id.into()),
+            ]);
+            if let Some(time) = start.startup_ms {
+                labels.insert(Cow::Borrowed(TIME), time.to_string().into());
             }
-            let mut labels = profile_labels(profile, None);
-            for (label, value) in OWN.into_iter().zip(own) {
-                if !value.is_empty() {
-                    labels.insert(Cow::Borrowed(label), value.into());
-                }
+            if !self.selects_labels(&labels).await {
+                continue;
             }
             let arrival = start.received_at.as_millisecond();
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age")]
@@ -233,10 +223,6 @@ impl Reader<'_> {
             labels.insert(Cow::Borrowed(NAME), metric.name().into());
         }
         Series { labels, points }
-    }
-
-    fn selects_no_dimension(&self) -> bool {
-        Dimension::ALL.iter().all(|of| self.selects(of.name(), ""))
     }
 }
 

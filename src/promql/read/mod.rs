@@ -3,7 +3,11 @@
 mod deployments;
 mod server;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -11,7 +15,7 @@ use super::{
     MAX_SERIES, MAX_VALUES,
     catalog::{Kind, METRICS},
     error::QueryError,
-    matcher::Matcher,
+    matcher::{Matcher, all_match},
     plan::{Grouping, Read},
     selector::Selector,
     series::{Grid, Labels, NAME, Series},
@@ -48,7 +52,7 @@ pub async fn read(
     let reader = Reader { database, now: now.as_millisecond(), grid, wanted };
     let mut series = Vec::new();
     for metric in METRICS {
-        if !wanted.selector.selects_name(metric.name()) {
+        if !wanted.selector.selects_name(metric.name()).await {
             continue;
         }
         if wanted.growth.is_some() && metric.kind() == Kind::Gauge {
@@ -86,7 +90,7 @@ pub async fn existing(
     let wanted = Read { keep: keep.cloned(), ..Read::from(selector) };
     let reader = Reader { database, now: grid.start, grid, wanted: &wanted };
     for metric in METRICS {
-        if wanted.selector.selects_name(metric.name()) {
+        if wanted.selector.selects_name(metric.name()).await {
             for series in reader.metric(metric).await? {
                 // A counter that is there stays; a gauge may have come to its end.
                 if metric.kind() == Kind::Gauge || series.points[0].is_some() {
@@ -110,6 +114,9 @@ pub fn too_many_series() -> QueryError {
     QueryError::Execution(format!("the query selects more than {MAX_SERIES} series"))
 }
 
+/// Which values of a dimension are selected, as far as it is known: few have many profiles.
+type Selected<'a> = HashMap<(Dimension, &'a str), bool>;
+
 struct Reader<'a> {
     database: &'a Database,
     now: i64,
@@ -128,8 +135,9 @@ impl Reader<'_> {
         let mut places: BTreeMap<Labels, usize> = BTreeMap::new();
         let mut groups = Groups::new();
         let keep = self.wanted.keep.as_ref();
+        let mut selected = Selected::new();
         for (number, profile) in profiles.iter() {
-            if Dimension::ALL.iter().all(|of| self.selects(of.name(), profile.get(*of))) {
+            if self.selects_profile(profile, &mut selected).await {
                 let next = places.len();
                 let place = *places.entry(profile_labels(profile, keep)).or_insert(next);
                 groups.push((*number, place));
@@ -153,8 +161,45 @@ impl Reader<'_> {
             .all(|of| of.is_match(""))
     }
 
-    fn selects(&self, label: &str, value: &str) -> bool {
-        self.conditions().filter(|of| of.name == label).all(|of| of.is_match(value))
+    /// Whether the conditions on one label let a value pass.
+    async fn selects(&self, label: &str, value: &str) -> bool {
+        let conditions = self.conditions().filter(|of| of.name == label);
+        all_match(conditions.map(|of| (of, value))).await
+    }
+
+    /// Whether all conditions let these labels pass.
+    async fn selects_labels(&self, labels: &Labels) -> bool {
+        let value = |of: &Matcher| labels.get(of.name.as_str()).map_or("", |value| &**value);
+        all_match(self.conditions().map(|of| (of, value(of)))).await
+    }
+
+    async fn selects_profile<'p>(&self, profile: &'p Profile, known: &mut Selected<'p>) -> bool {
+        for of in Dimension::ALL {
+            if self.conditions().all(|condition| condition.name != of.name()) {
+                continue;
+            }
+            let value = profile.get(of);
+            let selected = match known.get(&(of, value)) {
+                Some(selected) => *selected,
+                None => self.selects(of.name(), value).await,
+            };
+            known.insert((of, value), selected);
+            if !selected {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The values of a metric's own label that are selected, with their numbers.
+    async fn selected(&self, label: &str, values: Vec<String>) -> Vec<(usize, String)> {
+        let mut selected = Vec::new();
+        for (number, value) in values.into_iter().enumerate() {
+            if self.selects(label, &value).await {
+                selected.push((number, value));
+            }
+        }
+        selected
     }
 
     fn conditions(&self) -> impl Iterator<Item = &Matcher> {

@@ -23,16 +23,15 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         let known = self.database.sample_series().await?;
-        let matchers = &self.wanted.selector.matchers;
-        Ok(known
-            .into_iter()
-            .map(|(id, name)| (id, stored_labels(&name)))
-            .filter(|(_, labels)| {
-                matchers
-                    .iter()
-                    .all(|of| of.is_match(labels.get(of.name.as_str()).map_or("", |v| v)))
-            })
-            .collect())
+        let mut selected = Vec::new();
+        for (id, series) in known {
+            let labels = stored_labels(&series);
+            let name = labels.get(NAME).map_or("", |name| &**name);
+            if self.wanted.selector.selects_name(name).await && self.selects_labels(&labels).await {
+                selected.push((id, labels));
+            }
+        }
+        Ok(selected)
     }
 
     pub(super) async fn of_server(&self) -> Result<Vec<Series>> {
