@@ -39,7 +39,7 @@ impl Selection {
         if texts.is_empty() {
             texts.insert("{__name__!=\"\"}");
         }
-        texts.into_iter().map(parse::selector).collect::<Result<_>>().map(Self)
+        parse::selectors(texts).map(Self)
     }
 
     /// The labels of each series, each once.

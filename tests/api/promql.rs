@@ -174,10 +174,13 @@ async fn what_is_not_understood_is_refused_by_name() {
         "promql_refused_answer",
         show(app.get("/api/v1/query?query=abs(x)").await).await
     );
+    let deepest = "-".repeat(99) + "sum(mattermost_starts_total)";
+    assert!(query(&app, &deepest).await.contains("more than 100 parts"));
+    assert!(query(&app, &deepest[1..]).await.contains("vector\n"));
     let deep = format!("{}1{}", "(".repeat(1000), ")".repeat(1000));
-    assert!(query(&app, &deep).await.contains("nested more than 50 deep"));
+    assert!(query(&app, &deep).await.contains("more than 100 parts"));
     let long = format!("1{}", " + 1".repeat(2000));
-    assert!(query(&app, &long).await.contains("nested more than 50 deep"));
+    assert!(query(&app, &long).await.contains("more than 100 parts"));
     let large = app.request(Method::POST, "/api/v1/query").form(&[("query", "1".repeat(20_000))]);
     assert_eq!(large.send().await.unwrap().status(), 413);
 }

@@ -27,13 +27,13 @@ const OTHER_AGGREGATIONS: [&str; 6] =
 impl Parser<'_> {
     /// Whether a word that was just taken is not a series' name but an aggregation.
     pub(super) fn begins_aggregation(&self, word: &str) -> bool {
-        let known = AGGREGATIONS.iter().map(|(name, _)| *name).chain(OTHER_AGGREGATIONS);
+        let mut known = AGGREGATIONS.iter().map(|(name, _)| *name).chain(OTHER_AGGREGATIONS);
         let goes_on = match self.next.0 {
-            Token::Sign("(") => true,
+            Token::Symbol("(") => true,
             Token::Word(word) => super::is(word, &["by", "without"]),
             _ => false,
         };
-        goes_on && known.into_iter().any(|name| name.eq_ignore_ascii_case(word))
+        goes_on && known.any(|name| name.eq_ignore_ascii_case(word))
     }
 
     /// An aggregation, after its name.

@@ -1,4 +1,6 @@
-//! From text to the words, numbers and signs of PromQL.
+//! From text to the words, numbers and symbols of PromQL.
+
+use std::borrow::Cow;
 
 use crate::promql::error::QueryError;
 
@@ -15,8 +17,8 @@ const UNITS: [(&str, i64); 7] = [
     ("ms", 1),
 ];
 
-/// Signs, the longer before those that they begin with.
-const SIGNS: [&str; 24] = [
+/// Symbols, the longer before those that they begin with.
+const SYMBOLS: [&str; 24] = [
     "==", "!=", ">=", "<=", "=~", "!~", "=", ">", "<", "+", "-", "*", "/", "%", "^", "(", ")", "{",
     "}", "[", "]", ",", ":", "@",
 ];
@@ -31,7 +33,8 @@ pub enum Token<'a> {
     Text(String),
     /// A name or a keyword.
     Word(&'a str),
-    Sign(&'static str),
+    /// An operator, a bracket, or what separates.
+    Symbol(&'static str),
     End,
 }
 
@@ -42,14 +45,14 @@ impl std::fmt::Display for Token<'_> {
             Self::Duration(_) => f.write_str("duration"),
             Self::Text(text) => write!(f, "string {text:?}"),
             Self::Word(word) => write!(f, "{word:?}"),
-            Self::Sign(sign) => write!(f, "{sign:?}"),
+            Self::Symbol(symbol) => write!(f, "{symbol:?}"),
             Self::End => f.write_str("end of input"),
         }
     }
 }
 
 /// Reads an expression token by token.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Lexer<'a> {
     text: &'a str,
     /// Where the next token is looked for, in bytes.
@@ -79,8 +82,8 @@ impl<'a> Lexer<'a> {
                 let word = leading(rest, |c| is_word(c) || c == ':');
                 (Token::Word(word), word.len())
             }
-            _ => match SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
-                Some(sign) => (Token::Sign(sign), sign.len()),
+            _ => match SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
+                Some(symbol) => (Token::Symbol(symbol), symbol.len()),
                 None => return Err(self.error(begin, format!("unexpected character {first:?}"))),
             },
         };
@@ -88,7 +91,7 @@ impl<'a> Lexer<'a> {
         Ok((token, begin))
     }
 
-    /// That what begins at `at` is wrong.
+    /// The error that is told of what begins at `at`.
     pub fn error(&self, at: usize, what: impl std::fmt::Display) -> QueryError {
         let character = self.text[..at].chars().count() + 1;
         QueryError::BadData(format!("parse error at character {character}: {what}"))
@@ -163,15 +166,31 @@ fn is_decimal(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 
-/// A number as Go reads it: decimal, or hexadecimal after `0x`, or octal after `0`.
+/// A number as Go reads it: decimal, or hexadecimal after `0x`, or octal after `0`; with
+/// underscores between the digits.
 #[expect(clippy::cast_precision_loss, reason = "a number of PromQL is a float")]
 fn number(text: &str) -> Option<f64> {
+    let text = without_underscores(text)?;
     let whole = |digits, radix| i64::from_str_radix(digits, radix).ok().map(|n| n as f64);
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         return whole(digits, 16);
     }
-    let octal = text.starts_with('0').then(|| whole(text, 8)).flatten();
+    let octal = text.starts_with('0').then(|| whole(&text, 8)).flatten();
     octal.or_else(|| text.parse().ok())
+}
+
+/// A number without the underscores in it; none where one does not stand before a digit and after
+/// another or the `x`.
+fn without_underscores(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('_') {
+        return Some(Cow::Borrowed(text));
+    }
+    let parts: Vec<&str> = text.split('_').collect();
+    let separates = |pair: &[&str]| {
+        pair[0].ends_with(|c: char| c.is_ascii_hexdigit() || c == 'x' || c == 'X')
+            && pair[1].starts_with(|c: char| c.is_ascii_hexdigit())
+    };
+    parts.windows(2).all(separates).then(|| Cow::Owned(parts.concat()))
 }
 
 /// A duration in milliseconds: whole numbers, each with its unit, as in `1h30m`.
@@ -249,10 +268,14 @@ mod tests {
             ("017", 15.0),
             ("089", 89.0),
             ("0.5", 0.5),
+            ("1_000_000.5", 1_000_000.5),
+            (".123_4", 0.1234),
+            ("0x_1F_00", 7936.0),
+            ("0_17", 15.0),
         ] {
             assert_eq!(tokens(text), [Token::Number(number)], "{text}");
         }
-        let two = [Token::Number(14.0), Token::Sign("-"), Token::Number(1.0)];
+        let two = [Token::Number(14.0), Token::Symbol("-"), Token::Number(1.0)];
         assert_eq!(tokens("0xe-1"), two);
     }
 
@@ -285,21 +308,21 @@ mod tests {
     }
 
     #[test]
-    fn words_signs_and_comments() {
+    fn words_symbols_and_comments() {
         let found = tokens("a:b{le=~\"1\"} # not this\n>=[1d:1h] :c");
         let expected = [
             Token::Word("a:b"),
-            Token::Sign("{"),
+            Token::Symbol("{"),
             Token::Word("le"),
-            Token::Sign("=~"),
+            Token::Symbol("=~"),
             Token::Text("1".to_owned()),
-            Token::Sign("}"),
-            Token::Sign(">="),
-            Token::Sign("["),
+            Token::Symbol("}"),
+            Token::Symbol(">="),
+            Token::Symbol("["),
             Token::Duration(86_400_000),
-            Token::Sign(":"),
+            Token::Symbol(":"),
             Token::Duration(3_600_000),
-            Token::Sign("]"),
+            Token::Symbol("]"),
             Token::Word(":c"),
         ];
         assert_eq!(found, expected);
@@ -309,6 +332,9 @@ mod tests {
     fn what_is_no_token_is_told_with_its_place() {
         for (text, told) in [
             ("1.2.3", "1: bad number or duration \"1.2.3\""),
+            ("1__0", "1: bad number or duration \"1__0\""),
+            ("1_", "1: bad number or duration \"1_\""),
+            ("1_.5", "1: bad number or duration \"1_.5\""),
             ("1m1h", "1: bad number or duration \"1m1h\""),
             ("1m1m", "1: bad number or duration \"1m1m\""),
             ("5x", "1: bad number or duration \"5x\""),

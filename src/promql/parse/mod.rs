@@ -16,18 +16,20 @@ use super::{
     selector::Selector,
 };
 
-pub use selectors::{duration, selector};
+pub use selectors::{duration, selector, selectors};
 
 type Result<T> = std::result::Result<T, QueryError>;
 
 /// Longest expression, in bytes; the body of a form is not longer either.
 const MAX_LENGTH: usize = 16 * 1024;
-/// Operations within each other; more than any person writes.
-const MAX_DEPTH: usize = 50;
-/// How tightly a sign before an expression binds: as multiplication does.
-const SIGN: u8 = 3;
+/// Operands, arguments and pairs of parentheses; more than any person writes. What they make up
+/// is not deeper either.
+const MAX_PARTS: usize = 100;
+/// How tightly a multiplication binds, and a sign before an expression.
+const PRODUCT: u8 = 3;
 /// Words that name no series where an expression begins.
-const RESERVED: [&str; 5] = ["bool", "on", "ignoring", "group_left", "group_right"];
+const RESERVED: [&str; 8] =
+    ["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"];
 
 /// Reads an expression.
 ///
@@ -73,8 +75,8 @@ struct Parser<'a> {
     lexer: Lexer<'a>,
     /// The next token, and where it begins.
     next: (Token<'a>, usize),
-    /// How many operations are around what comes next.
-    depth: usize,
+    /// How many parts there were.
+    parts: usize,
     /// How many regular expressions there were.
     patterns: usize,
     reads: Vec<Read>,
@@ -87,50 +89,41 @@ impl<'a> Parser<'a> {
         }
         let mut lexer = Lexer::new(text);
         let next = lexer.next()?;
-        Ok(Self { lexer, next, depth: 0, patterns: 0, reads: Vec::new() })
+        Ok(Self { lexer, next, parts: 0, patterns: 0, reads: Vec::new() })
     }
 
     /// An expression whose operators bind at least as tightly as `least`.
     fn expression(&mut self, least: u8) -> Result<Part> {
-        let outside = self.depth;
-        self.deeper()?;
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(QueryError::BadData(format!(
+                "the expression has more than {MAX_PARTS} parts"
+            )));
+        }
         let mut left = self.operand()?;
         while let Some((operator, binds)) = self.operator()?
             && binds >= least
         {
-            // Each operation is one more around what stands left of it.
-            self.deeper()?;
             left = self.operation(left, operator, binds)?;
         }
-        self.depth = outside;
         Ok(left)
-    }
-
-    fn deeper(&mut self) -> Result<()> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(QueryError::BadData(format!(
-                "the expression is nested more than {MAX_DEPTH} deep"
-            )));
-        }
-        Ok(())
     }
 
     /// The operator that comes next, if one does, and how tightly it binds.
     fn operator(&self) -> Result<Option<(Operator, u8)>> {
         Ok(Some(match &self.next.0 {
-            Token::Sign("==") => (Operator::Equal, 1),
-            Token::Sign("!=") => (Operator::NotEqual, 1),
-            Token::Sign(">") => (Operator::Greater, 1),
-            Token::Sign("<") => (Operator::Less, 1),
-            Token::Sign(">=") => (Operator::GreaterOrEqual, 1),
-            Token::Sign("<=") => (Operator::LessOrEqual, 1),
-            Token::Sign("+") => (Operator::Add, 2),
-            Token::Sign("-") => (Operator::Subtract, 2),
-            Token::Sign("*") => (Operator::Multiply, SIGN),
-            Token::Sign("/") => (Operator::Divide, SIGN),
-            Token::Sign("%") => (Operator::Modulo, SIGN),
-            Token::Sign("^") => (Operator::Power, SIGN + 1),
+            Token::Symbol("==") => (Operator::Equal, 1),
+            Token::Symbol("!=") => (Operator::NotEqual, 1),
+            Token::Symbol(">") => (Operator::Greater, 1),
+            Token::Symbol("<") => (Operator::Less, 1),
+            Token::Symbol(">=") => (Operator::GreaterOrEqual, 1),
+            Token::Symbol("<=") => (Operator::LessOrEqual, 1),
+            Token::Symbol("+") => (Operator::Add, 2),
+            Token::Symbol("-") => (Operator::Subtract, 2),
+            Token::Symbol("*") => (Operator::Multiply, PRODUCT),
+            Token::Symbol("/") => (Operator::Divide, PRODUCT),
+            Token::Symbol("%") => (Operator::Modulo, PRODUCT),
+            Token::Symbol("^") => (Operator::Power, PRODUCT + 1),
             Token::Word(word) if is(word, &["and", "or", "unless", "atan2"]) => {
                 return Err(QueryError::unsupported(format!("the operator {word}")));
             }
@@ -181,22 +174,22 @@ impl<'a> Parser<'a> {
         Ok(if scalars == 2 { Part::Scalar(node) } else { Part::Vector(node) })
     }
 
-    /// What operators stand between.
+    /// An operand: what stands between operators.
     fn operand(&mut self) -> Result<Part> {
         let (token, at) = self.advance()?;
-        let opens = self.next.0 == Token::Sign("(");
+        let opens = self.next.0 == Token::Symbol("(");
         let part = match token {
             Token::Number(number) => Part::Scalar(Node::Number(number)),
             #[expect(clippy::cast_precision_loss, reason = "a length of time")]
             Token::Duration(length) => Part::Scalar(Node::Number(length as f64 / 1000.0)),
             Token::Text(_) => return Err(QueryError::unsupported("a string literal")),
-            Token::Sign(sign @ ("+" | "-")) => return self.signed(sign, at),
-            Token::Sign("(") => {
+            Token::Symbol(sign @ ("+" | "-")) => return self.signed(sign, at),
+            Token::Symbol("(") => {
                 let part = self.expression(0)?;
                 self.expect(")")?;
                 part
             }
-            Token::Sign("{") => return self.series(None, true),
+            Token::Symbol("{") => return self.series(None, true),
             Token::Word(word) if is(word, &["inf"]) => Part::Scalar(Node::Number(f64::INFINITY)),
             Token::Word(word) if is(word, &["nan"]) => Part::Scalar(Node::Number(f64::NAN)),
             Token::Word(word) if self.begins_aggregation(word) => self.aggregation(word)?,
@@ -213,7 +206,7 @@ impl<'a> Parser<'a> {
 
     fn signed(&mut self, sign: &str, at: usize) -> Result<Part> {
         // A power binds more tightly than a sign before it.
-        let part = self.expression(SIGN + 1)?;
+        let part = self.expression(PRODUCT + 1)?;
         let negate = |node| if sign == "-" { Node::Negate(Box::new(node)) } else { node };
         match part {
             Part::Scalar(node) => Ok(Part::Scalar(negate(node))),
@@ -234,7 +227,7 @@ impl<'a> Parser<'a> {
                     return Err(self.error(at, format!("unexpected {token}, expected a label")));
                 }
             }
-            if !self.take(",")? && self.next.0 != Token::Sign(")") {
+            if !self.take(",")? && self.next.0 != Token::Symbol(")") {
                 return Err(self.unexpected("expected \",\" or \")\""));
             }
         }
@@ -247,17 +240,21 @@ impl<'a> Parser<'a> {
         Ok(std::mem::replace(&mut self.next, next))
     }
 
-    /// Takes a sign if it comes next.
-    fn take(&mut self, sign: &'static str) -> Result<bool> {
-        let comes = self.next.0 == Token::Sign(sign);
+    /// Takes a symbol if it comes next.
+    fn take(&mut self, symbol: &'static str) -> Result<bool> {
+        let comes = self.next.0 == Token::Symbol(symbol);
         if comes {
             self.advance()?;
         }
         Ok(comes)
     }
 
-    fn expect(&mut self, sign: &'static str) -> Result<()> {
-        if self.take(sign)? { Ok(()) } else { Err(self.unexpected(&format!("expected {sign:?}"))) }
+    fn expect(&mut self, symbol: &'static str) -> Result<()> {
+        if self.take(symbol)? {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("expected {symbol:?}")))
+        }
     }
 
     /// Takes one of some keywords if it comes next; the keyword is returned as it is listed.

@@ -8,7 +8,7 @@ use super::{
         selector::Selector,
         series::NAME,
     },
-    Parser, Part, Result, is,
+    Parser, Part, RESERVED, Result, is,
     lexer::{self, Token},
 };
 
@@ -22,16 +22,31 @@ const CENTURIES_MS: i64 = 1000 * 365 * 86_400_000;
 /// # Errors
 /// If it is anything else.
 pub fn selector(text: &str) -> Result<Selector> {
-    let mut parser = Parser::new(text)?;
+    selector_after(&mut 0, text)
+}
+
+/// Reads several of them.
+///
+/// # Errors
+/// If one is anything else.
+pub fn selectors<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<Selector>> {
+    let mut patterns = 0;
+    texts.into_iter().map(|text| selector_after(&mut patterns, text)).collect()
+}
+
+/// Reads one, after a number of regular expressions.
+fn selector_after(patterns: &mut usize, text: &str) -> Result<Selector> {
+    let mut parser = Parser { patterns: *patterns, ..Parser::new(text)? };
     let matchers = match parser.advance()? {
-        (Token::Word(name), _) => {
+        (Token::Word(name), _) if !is(name, &RESERVED) => {
             let brace = parser.take("{")?;
             parser.matchers(Some(name), brace)?
         }
-        (Token::Sign("{"), _) => parser.matchers(None, true)?,
+        (Token::Symbol("{"), _) => parser.matchers(None, true)?,
         (token, at) => return Err(parser.error(at, format!("unexpected {token}"))),
     };
     parser.end()?;
+    *patterns = parser.patterns;
     Ok(Selector { matchers, offset_ms: 0 })
 }
 
@@ -96,8 +111,8 @@ impl Parser<'_> {
     pub(super) fn end_of_operand(&mut self) -> Result<()> {
         let at = self.next.1;
         match self.next.0 {
-            Token::Sign("@") => Err(QueryError::unsupported("the @ modifier")),
-            Token::Sign("[") => {
+            Token::Symbol("@") => Err(QueryError::unsupported("the @ modifier")),
+            Token::Symbol("[") => {
                 self.advance()?;
                 self.range()?;
                 Err(self.error(at, "a range stands after the selector of series only, and once"))
@@ -114,7 +129,7 @@ impl Parser<'_> {
     fn range(&mut self) -> Result<i64> {
         let at = self.next.1;
         let length = self.length()?;
-        if self.next.0 == Token::Sign(":") {
+        if self.next.0 == Token::Symbol(":") {
             return Err(QueryError::unsupported("a subquery"));
         }
         self.expect("]")?;
@@ -146,7 +161,7 @@ impl Parser<'_> {
             if matches!(self.next.0, Token::Word(word) if is(word, &["or"])) {
                 return Err(QueryError::unsupported("\"or\" between matchers"));
             }
-            if !self.take(",")? && self.next.0 != Token::Sign("}") {
+            if !self.take(",")? && self.next.0 != Token::Symbol("}") {
                 return Err(self.unexpected("expected \",\" or \"}\""));
             }
         }
@@ -164,7 +179,7 @@ impl Parser<'_> {
         let name = match self.advance()? {
             (Token::Word(word), _) if !word.contains(':') => word.to_owned(),
             // Alone, it is the name of the series.
-            (Token::Text(text), _) if matches!(self.next.0, Token::Sign("," | "}")) => {
+            (Token::Text(text), _) if matches!(self.next.0, Token::Symbol("," | "}")) => {
                 return Ok(Matcher::name_is(&text));
             }
             (Token::Text(text), _) => text,
@@ -173,7 +188,7 @@ impl Parser<'_> {
             }
         };
         let (operator, at) = self.advance()?;
-        if !matches!(operator, Token::Sign("=" | "!=" | "=~" | "!~")) {
+        if !matches!(operator, Token::Symbol("=" | "!=" | "=~" | "!~")) {
             let what =
                 format!("unexpected {operator}, expected one of \"=\", \"!=\", \"=~\", \"!~\"");
             return Err(self.error(at, what));
@@ -185,9 +200,9 @@ impl Parser<'_> {
             }
         };
         let condition = match operator {
-            Token::Sign("=") => Condition::Is(value),
-            Token::Sign("!=") => Condition::IsNot(value),
-            Token::Sign("=~") => Condition::Matches(self.pattern(&value)?),
+            Token::Symbol("=") => Condition::Is(value),
+            Token::Symbol("!=") => Condition::IsNot(value),
+            Token::Symbol("=~") => Condition::Matches(self.pattern(&value)?),
             _ => Condition::MatchesNot(self.pattern(&value)?),
         };
         Ok(Matcher { name, condition })
@@ -197,9 +212,9 @@ impl Parser<'_> {
         self.patterns += 1;
         if self.patterns > MAX_PATTERNS {
             return Err(QueryError::BadData(format!(
-                "the expression has more than {MAX_PATTERNS} regular expressions"
+                "the query has more than {MAX_PATTERNS} regular expressions"
             )));
         }
-        pattern(text)
+        pattern(text, self.patterns)
     }
 }

@@ -1,3 +1,5 @@
+use std::ops::Add as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -94,6 +96,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("x)", "2: unexpected \")\", expected an operator or the end of input"),
         ("x y", "3: unexpected \"y\", expected an operator or the end of input"),
         ("bool", "1: unexpected \"bool\""),
+        ("atan2 + 1", "1: unexpected \"atan2\""),
         ("x + bool 1", "3: bool modifier can only be used on comparison operators"),
         ("1 > 2", "3: comparisons between scalars must use BOOL modifier"),
         ("x + on (os) 1", "3: vector matching only allowed between instant vectors"),
@@ -154,16 +157,19 @@ fn what_is_not_supported_is_told_by_name() {
 #[test]
 fn what_would_cost_too_much_is_refused() {
     let sum = |terms: usize| vec!["1"; terms].join(" + ");
-    plan(&sum(MAX_DEPTH - 1));
+    plan(&sum(MAX_PARTS));
+    plan(&"(".repeat(MAX_PARTS - 1).add("1").add(&")".repeat(MAX_PARTS - 1)));
+    let stairs = (1..40).fold("1".to_owned(), |text, n| format!("({text}){}", "+1".repeat(n)));
     for text in [
-        sum(MAX_DEPTH + 1),
+        sum(MAX_PARTS + 1),
+        stairs,
         "(".repeat(8000),
         "-".repeat(8000),
         "1^".repeat(8000),
         "sum(".repeat(4000),
         "x + on () ".repeat(1000),
     ] {
-        assert_eq!(refused(&text), "the expression is nested more than 50 deep");
+        assert_eq!(refused(&text), "the expression has more than 100 parts");
     }
     let patterns = |count: usize| format!("x{{{}}}", "a=~\"b\",".repeat(count));
     plan(&patterns(20));
@@ -180,9 +186,13 @@ fn a_selector_stands_alone() {
     for text in ["x", "x{os=\"a\"}", "{os=\"a\"}", "{\"x\",os=\"a\"}"] {
         assert_eq!(selector(text).unwrap().offset_ms, 0, "{text}");
     }
-    for text in ["", "1", "x offset 1h", "x[5m]", "sum(x)", "{}", "-x"] {
+    for text in ["", "1", "inf", "bool", "x offset 1h", "x[5m]", "sum(x)", "{}", "-x"] {
         assert!(selector(text).is_err(), "{text}");
     }
+    let ten = |label: &str| format!("x{{{}}}", format!("{label}=~\"a\",").repeat(10));
+    assert_eq!(selectors([&*ten("os"), &ten("db_type")]).unwrap().len(), 2);
+    let error = selectors([&*ten("os"), &ten("db_type"), "x{os=~\"a\"}"]).unwrap_err();
+    assert_eq!(error.to_string(), "the query has more than 20 regular expressions");
 }
 
 #[test]

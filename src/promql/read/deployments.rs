@@ -56,7 +56,7 @@ impl Reader<'_> {
             Metric::StartupBucket => {
                 let seconds = |&bound: &u32| (f64::from(bound) / 1000.0).to_string();
                 let names = BOUNDS_MS.iter().map(seconds).chain(["+Inf".to_owned()]).collect();
-                self.selected(BOUND, names).await
+                self.selected_values(BOUND, names).await
             }
             _ => vec![(0, String::new())],
         };
@@ -116,7 +116,7 @@ impl Reader<'_> {
         self.check(labels.len() * WINDOW_NAMES.len(), moments.asked.len())?;
         let now = Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX);
         let table = self.database.activity_at(now, &moments.asked, &groups).await?;
-        let windows = self.selected(WINDOW, WINDOW_NAMES.map(str::to_owned).into()).await;
+        let windows = self.selected_values(WINDOW, WINDOW_NAMES.map(str::to_owned).into()).await;
         let mut series = Vec::new();
         for (labels, row) in labels.into_iter().zip(table) {
             for (window, name) in &windows {

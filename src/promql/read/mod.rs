@@ -114,8 +114,8 @@ pub fn too_many_series() -> QueryError {
     QueryError::Execution(format!("the query selects more than {MAX_SERIES} series"))
 }
 
-/// Which values of a dimension are selected, as far as it is known: few have many profiles.
-type Selected<'a> = HashMap<(Dimension, &'a str), bool>;
+/// Whether a value of a dimension is selected. Many profiles have the same few values.
+type KnownValues<'a> = HashMap<(Dimension, &'a str), bool>;
 
 struct Reader<'a> {
     database: &'a Database,
@@ -135,9 +135,9 @@ impl Reader<'_> {
         let mut places: BTreeMap<Labels, usize> = BTreeMap::new();
         let mut groups = Groups::new();
         let keep = self.wanted.keep.as_ref();
-        let mut selected = Selected::new();
+        let mut known = KnownValues::new();
         for (number, profile) in profiles.iter() {
-            if self.selects_profile(profile, &mut selected).await {
+            if self.selects_profile(profile, &mut known).await {
                 let next = places.len();
                 let place = *places.entry(profile_labels(profile, keep)).or_insert(next);
                 groups.push((*number, place));
@@ -173,17 +173,19 @@ impl Reader<'_> {
         all_match(self.conditions().map(|of| (of, value(of)))).await
     }
 
-    async fn selects_profile<'p>(&self, profile: &'p Profile, known: &mut Selected<'p>) -> bool {
+    async fn selects_profile<'p>(&self, profile: &'p Profile, known: &mut KnownValues<'p>) -> bool {
         for of in Dimension::ALL {
             if self.conditions().all(|condition| condition.name != of.name()) {
                 continue;
             }
             let value = profile.get(of);
-            let selected = match known.get(&(of, value)) {
-                Some(selected) => *selected,
-                None => self.selects(of.name(), value).await,
+            let selected = if let Some(selected) = known.get(&(of, value)) {
+                *selected
+            } else {
+                let selected = self.selects(of.name(), value).await;
+                known.insert((of, value), selected);
+                selected
             };
-            known.insert((of, value), selected);
             if !selected {
                 return false;
             }
@@ -192,7 +194,7 @@ impl Reader<'_> {
     }
 
     /// The values of a metric's own label that are selected, with their numbers.
-    async fn selected(&self, label: &str, values: Vec<String>) -> Vec<(usize, String)> {
+    async fn selected_values(&self, label: &str, values: Vec<String>) -> Vec<(usize, String)> {
         let mut selected = Vec::new();
         for (number, value) in values.into_iter().enumerate() {
             if self.selects(label, &value).await {
