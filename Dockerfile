@@ -38,18 +38,13 @@ WORKDIR /build
 # The dependencies, in a layer of their own that only Cargo's files can make stale: an empty
 # crate with the same manifest.
 FROM toolchain AS dependencies
-COPY .ci/fixed-random.c /opt/
-RUN cc -shared -fPIC -o /opt/fixed-random.so /opt/fixed-random.c
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/load \
  && touch src/lib.rs \
  && echo 'fn main() {}' > src/main.rs \
- && cp src/main.rs benches/load/main.rs
-# Without chance, for the same binary each time (.ci/fixed-random.c); so downloads come first.
-RUN cargo fetch --locked \
- && LD_PRELOAD=/opt/fixed-random.so CARGO_NET_OFFLINE=true \
-    cargo zigbuild --locked --release --target "$(cat /opt/target)"
+ && cp src/main.rs benches/load/main.rs \
+ && cargo zigbuild --locked --release --target "$(cat /opt/target)"
 
 
 FROM dependencies AS built
