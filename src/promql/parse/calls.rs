@@ -42,7 +42,7 @@ impl Parser<'_> {
         let Some((name, how)) = known.copied() else {
             return Err(QueryError::unsupported(format!("the aggregation {name}")));
         };
-        let before = self.grouping()?;
+        let before = self.grouping("by", "without")?;
         self.expect("(")?;
         let parameter = match how {
             How::TopK | How::BottomK | How::Quantile => {
@@ -56,21 +56,13 @@ impl Parser<'_> {
         self.expect(")")?;
         let grouping = match before {
             Some(grouping) => grouping,
-            None => self.grouping()?.unwrap_or(Grouping::By(Vec::new())),
+            None => self.grouping("by", "without")?.unwrap_or(Grouping::By(Vec::new())),
         };
         // The sum of growths is the growth of the sum: the database adds up faster than we do.
         if let (How::Sum, Node::Read(read)) = (how, &*of) {
             self.reads[*read].keep = Some(grouping.clone());
         }
         Ok(Part::Vector(Node::Aggregate(Aggregate { how, parameter, grouping, of })))
-    }
-
-    fn grouping(&mut self) -> Result<Option<Grouping>> {
-        Ok(match self.take_word(&["by", "without"])? {
-            Some("by") => Some(Grouping::By(self.labels()?)),
-            Some(_) => Some(Grouping::Without(self.labels()?)),
-            None => None,
-        })
     }
 
     /// A function, after its name.

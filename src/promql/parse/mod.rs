@@ -138,11 +138,7 @@ impl<'a> Parser<'a> {
         if gives_bool && !operator.compares() {
             return Err(self.error(at, "bool modifier can only be used on comparison operators"));
         }
-        let matching = match self.take_word(&["on", "ignoring"])? {
-            Some(word) if is(word, &["on"]) => Some(Grouping::By(self.labels()?)),
-            Some(_) => Some(Grouping::Without(self.labels()?)),
-            None => None,
-        };
+        let matching = self.grouping("on", "ignoring")?;
         if let Some(word) = self.take_word(&["group_left", "group_right"])? {
             return Err(QueryError::unsupported(word));
         }
@@ -215,23 +211,40 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Labels in parentheses.
-    fn labels(&mut self) -> Result<Vec<String>> {
+    /// Labels in parentheses, after one of two keywords if it comes next: the first keeps them, the
+    /// second drops them.
+    fn grouping(&mut self, by: &'static str, without: &'static str) -> Result<Option<Grouping>> {
+        let Some(word) = self.take_word(&[by, without])? else {
+            return Ok(None);
+        };
         self.expect("(")?;
-        let mut labels = Vec::new();
-        while !self.take(")")? {
-            match self.advance()? {
-                (Token::Word(label), _) if !label.contains(':') => labels.push(label.to_owned()),
-                (Token::Text(label), _) => labels.push(label),
-                (token, at) => {
-                    return Err(self.error(at, format!("unexpected {token}, expected a label")));
-                }
-            }
-            if !self.take(",")? && self.next.0 != Token::Symbol(")") {
-                return Err(self.unexpected("expected \",\" or \")\""));
+        let labels = self.list(")", Self::label)?;
+        Ok(Some(if word == by { Grouping::By(labels) } else { Grouping::Without(labels) }))
+    }
+
+    /// What commas separate, up to a bracket; a comma may also stand before that.
+    fn list<T>(
+        &mut self,
+        end: &'static str,
+        one: impl Fn(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        while !self.take(end)? {
+            all.push(one(self)?);
+            if !self.take(",")? && self.next.0 != Token::Symbol(end) {
+                return Err(self.unexpected(&format!("expected \",\" or {end:?}")));
             }
         }
-        Ok(labels)
+        Ok(all)
+    }
+
+    /// A label's name, which may be quoted.
+    fn label(&mut self) -> Result<String> {
+        match self.advance()? {
+            (Token::Word(label), _) if !label.contains(':') => Ok(label.to_owned()),
+            (Token::Text(label), _) => Ok(label),
+            (token, at) => Err(self.error(at, format!("unexpected {token}, expected a label"))),
+        }
     }
 
     /// Goes on to the next token, and returns the one before.

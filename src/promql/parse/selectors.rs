@@ -156,14 +156,8 @@ impl Parser<'_> {
     fn matchers(&mut self, name: Option<&str>, brace: bool) -> Result<Vec<Matcher>> {
         let at = self.next.1;
         let mut matchers: Vec<Matcher> = name.map(Matcher::name_is).into_iter().collect();
-        while brace && !self.take("}")? {
-            matchers.push(self.matcher()?);
-            if matches!(self.next.0, Token::Word(word) if is(word, &["or"])) {
-                return Err(QueryError::unsupported("\"or\" between matchers"));
-            }
-            if !self.take(",")? && self.next.0 != Token::Symbol("}") {
-                return Err(self.unexpected("expected \",\" or \"}\""));
-            }
+        if brace {
+            matchers.extend(self.list("}", Self::matcher)?);
         }
         if name.is_some() && matchers[1..].iter().any(|of| of.name == NAME) {
             return Err(self.error(at, "metric name must not be set twice"));
@@ -176,17 +170,12 @@ impl Parser<'_> {
     }
 
     fn matcher(&mut self) -> Result<Matcher> {
-        let name = match self.advance()? {
-            (Token::Word(word), _) if !word.contains(':') => word.to_owned(),
+        let quoted = matches!(self.next.0, Token::Text(_));
+        let name = self.label()?;
+        if quoted && matches!(self.next.0, Token::Symbol("," | "}")) {
             // Alone, it is the name of the series.
-            (Token::Text(text), _) if matches!(self.next.0, Token::Symbol("," | "}")) => {
-                return Ok(Matcher::name_is(&text));
-            }
-            (Token::Text(text), _) => text,
-            (token, at) => {
-                return Err(self.error(at, format!("unexpected {token}, expected a label")));
-            }
-        };
+            return Ok(Matcher::name_is(&name));
+        }
         let (operator, at) = self.advance()?;
         if !matches!(operator, Token::Symbol("=" | "!=" | "=~" | "!~")) {
             let what =
@@ -205,6 +194,9 @@ impl Parser<'_> {
             Token::Symbol("=~") => Condition::Matches(self.pattern(&value)?),
             _ => Condition::MatchesNot(self.pattern(&value)?),
         };
+        if matches!(self.next.0, Token::Word(word) if is(word, &["or"])) {
+            return Err(QueryError::unsupported("\"or\" between matchers"));
+        }
         Ok(Matcher { name, condition })
     }
 
