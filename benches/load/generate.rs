@@ -2,15 +2,21 @@
 //! its next report when the last one was answered.
 
 use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use mattermost_telemetry::domain::{Report, ReportBody};
 use tokio::{runtime::Runtime, sync::Mutex};
 
-/// Sends reports for a while and prints, for [`crate::ingest`], how many were answered, how many
-/// of these with something else than 200, and the 99th percentile of their times in ms.
-pub fn run(address: &str, connections: u64, seconds: u64) {
+use crate::fleet;
+
+/// Sends reports for a while and prints, for [`crate::ingest`], the number of answers, the number
+/// of those with another status than 200, and the 99th percentile of their times in ms.
+pub fn run(address: &str, connections: u32, seconds: u64) {
     let answers = Arc::new(Mutex::new((Vec::<u32>::new(), 0_u64)));
     Runtime::new().unwrap().block_on(async {
         let client = reqwest::Client::new();
@@ -21,11 +27,13 @@ pub fn run(address: &str, connections: u64, seconds: u64) {
                 let url = format!("http://{address}/collect");
                 tokio::spawn(async move {
                     let (mut times, mut refused) = (Vec::new(), 0);
-                    let mut random = 88_172_645_463_325_252_u64.wrapping_mul(2 * number + 1);
-                    while Instant::now() < end {
+                    for report in fleet::endless(number) {
                         let begun = Instant::now();
+                        if begun >= end {
+                            break;
+                        }
                         let request = client.post(&url).header("content-type", "application/json");
-                        let answer = request.body(report(&mut random)).send().await.unwrap();
+                        let answer = request.body(body(report)).send().await.unwrap();
                         refused += u64::from(answer.status() != 200);
                         answer.bytes().await.unwrap();
                         times.push(u32::try_from(begun.elapsed().as_micros()).unwrap());
@@ -46,19 +54,16 @@ pub fn run(address: &str, connections: u64, seconds: u64) {
     });
 }
 
-/// A report as in `report.lua`.
-fn report(random: &mut u64) -> String {
-    let mut next = || {
-        *random ^= *random << 13;
-        *random ^= *random >> 7;
-        *random ^= *random << 17;
-        *random
-    };
-    let (id, rest) = (next(), next());
-    format!(
-        r#"{{"instance_id":"{id:016x}{rest:016x}","image_version":"v11.{}.0","architecture":"{}","os":"Linux","container_runtime":"","startup_time_ms":{},"db_type":"postgres","telemetry_version":"1.0"}}"#,
-        id % 10,
-        if id.is_multiple_of(3) { "x86_64" } else { "aarch64" },
-        500 + id % 20_000
-    )
+/// Writes reports to a file, one a line, for `report.lua`.
+pub fn write(file: &Path, seed: u32, reports: usize) {
+    let mut file = BufWriter::new(File::create(file).unwrap());
+    for report in fleet::endless(seed).take(reports) {
+        writeln!(file, "{}", body(report)).unwrap();
+    }
+    file.flush().unwrap();
+}
+
+/// The body of a request.
+fn body(report: Report) -> String {
+    serde_json::to_string(&ReportBody::from(report)).unwrap()
 }

@@ -1,27 +1,34 @@
 //! Durable reports a second, as a share of what the reference reaches.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{median, server::Server};
+use crate::{generate, median, server::Server};
 
 const CONNECTIONS: [u32; 3] = [16, 64, 256];
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 4;
+const WRK_THREADS: u32 = 2;
+/// More than a thread of wrk gets stored in [`SECONDS`].
+const WRK_REPORTS: usize = 100_000;
 
-/// What one run of a load generator tells.
-struct Load {
-    reports: u64,
-    per_second: f64,
-    refused: u64,
-    p99_ms: f64,
+/// The result of one run of a load generator.
+pub struct Load {
+    pub reports: u64,
+    pub per_second: f64,
+    pub refused: u64,
+    pub p99_ms: f64,
 }
 
-/// What sends the reports.
+/// The sender of the reports.
 #[derive(Debug, Clone, Copy)]
-enum Generator {
+pub enum Generator {
     /// This program, with reqwest.
     Reqwest,
     Wrk,
@@ -78,7 +85,7 @@ fn row(generator: Generator, connections: u32) {
     );
 }
 
-fn load(generator: Generator, server: &Server, connections: u32) -> Load {
+pub fn load(generator: Generator, server: &Server, connections: u32) -> Load {
     match generator {
         Generator::Reqwest => reqwest_load(server, connections),
         Generator::Wrk => wrk_load(server, connections),
@@ -104,10 +111,24 @@ fn reqwest_load(server: &Server, connections: u32) -> Load {
     }
 }
 
+/// The files of reports for wrk, one for each of its threads, without the thread's number at the
+/// end. They are written once: reports that are made while it runs would cost processor time.
+fn wrk_reports() -> PathBuf {
+    static FILES: LazyLock<PathBuf> = LazyLock::new(|| {
+        let files = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reports");
+        for thread in 0..WRK_THREADS {
+            generate::write(&files.with_extension(thread.to_string()), thread, WRK_REPORTS);
+        }
+        files
+    });
+    FILES.clone()
+}
+
 fn wrk_load(server: &Server, connections: u32) -> Load {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/report.lua");
     let output = Command::new("wrk")
-        .args(["-t2", "--latency", "-s", script])
+        .env("REPORTS", wrk_reports())
+        .args([&format!("-t{WRK_THREADS}"), "--latency", "-s", script])
         .args([format!("-c{connections}"), format!("-d{SECONDS}s")])
         .arg(format!("http://{}/collect", server.address))
         .output()

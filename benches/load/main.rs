@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
 
+mod fleet;
 mod generate;
 mod ingest;
 mod panels;
@@ -21,6 +22,9 @@ mod server;
 
 use std::env;
 
+/// Installations of the fleet whose panels are measured.
+const INSTALLATIONS: u32 = 100_000;
+
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -28,13 +32,13 @@ fn main() {
         [] => {
             ingest::run();
             reads::run(&[10_000, 1_000_000, 10_000_000]);
-            panels::run(100_000);
+            panels::run(INSTALLATIONS);
         }
         ["ingest"] => ingest::run(),
         ["reads", sizes @ ..] => {
             reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
         }
-        ["panels"] => panels::run(100_000),
+        ["panels"] => panels::run(INSTALLATIONS),
         // This program as the load generator, and as the reference server.
         ["generate", address, connections, seconds] => {
             generate::run(address, connections.parse().unwrap(), seconds.parse().unwrap());

@@ -1,4 +1,4 @@
-//! A process that serves, and what the operating system says of it.
+//! A process that serves, and its figures at the operating system.
 
 use std::{
     env, fs,
@@ -8,6 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// This crate's binary.
+pub const OWN: &str = env!("CARGO_BIN_EXE_mattermost-telemetry");
+
+/// A command of a binary on a database file, with no other setting.
+pub fn command(binary: &Path, database: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env_clear().env("DATABASE_URL", format!("sqlite://{}", database.display()));
+    command
+}
+
 pub struct Server {
     process: Child,
     pub address: String,
@@ -16,14 +26,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// The real binary on a database file, without a limit for the one client that there is.
+    /// This crate's binary on a database file.
     pub fn telemetry(database: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mattermost-telemetry"));
-        command
-            .env_clear()
-            .env("SERVER_ADDRESS", "127.0.0.1:0")
-            .env("DATABASE_URL", format!("sqlite://{}", database.display()))
-            .env("RATE_LIMIT_PER_MINUTE", "0");
+        Self::start_binary(Path::new(OWN), database)
+    }
+
+    /// Any binary on a database file, without a limit for the one client that there is.
+    pub fn start_binary(binary: &Path, database: &Path) -> Self {
+        let mut command = self::command(binary, database);
+        command.env("SERVER_ADDRESS", "127.0.0.1:0").env("RATE_LIMIT_PER_MINUTE", "0");
         Self::start(command)
     }
 
@@ -47,7 +58,7 @@ impl Server {
                 return server;
             }
         }
-        panic!("it did not start");
+        panic!("the server did not start");
     }
 
     /// A figure of /proc/PID/status in MB: `VmRSS` is the present, `VmHWM` the highest.

@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     config::DatabaseSettings,
     domain::{Report, ReportBody},
-    simulation::{Fleet, Settings},
+    simulation::{Clients, Fleet, Settings},
     storage::Database,
 };
 
@@ -74,7 +74,13 @@ impl Arguments {
     }
 
     fn fleet(&self, from: Timestamp, until: Timestamp) -> Fleet {
-        Fleet::new(Settings { installations: self.instances, from, until, seed: self.seed })
+        Fleet::new(Settings {
+            installations: self.instances,
+            from,
+            until,
+            seed: self.seed,
+            clients: Clients::Mixed,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 
-use super::{DAY, HOUR, MINUTE, SECOND, random::Random, releases::Releases, rhythm};
+use super::{Clients, DAY, HOUR, MINUTE, SECOND, random::Random, releases::Releases, rhythm};
 use crate::domain::{EventKind, Profile, Report, UNKNOWN};
 
 /// What it runs on. A Raspberry Pi takes its time, more so one with 32 bits.
@@ -90,8 +90,13 @@ pub struct Installation {
 
 impl Installation {
     /// One that has been running for some time at `from`.
-    pub fn present_at(from: i64, releases: &Releases, random: &mut Random) -> Self {
-        let mut new = Self::any(random);
+    pub fn present_at(
+        from: i64,
+        clients: Clients,
+        releases: &Releases,
+        random: &mut Random,
+    ) -> Self {
+        let mut new = Self::any(clients, random);
         let behind = random.between(0, new.habit.behind * DAY);
         new.release = releases.newest(from - behind);
         new.plan_upgrade(from, releases, random);
@@ -105,8 +110,8 @@ impl Installation {
     }
 
     /// One that is first started at about `at`, with the newest release or one not much older.
-    pub fn new_at(at: i64, releases: &Releases, random: &mut Random) -> Self {
-        let mut new = Self::any(random);
+    pub fn new_at(at: i64, clients: Clients, releases: &Releases, random: &mut Random) -> Self {
+        let mut new = Self::any(clients, random);
         new.start_at = rhythm::likely(at, random);
         let behind = if random.chance(120) { random.between(0, 90 * DAY) } else { 0 };
         new.release = releases.newest(new.start_at - behind);
@@ -114,8 +119,8 @@ impl Installation {
         new
     }
 
-    fn any(random: &mut Random) -> Self {
-        let keeps_id = random.chance(KEEPERS);
+    fn any(clients: Clients, random: &mut Random) -> Self {
+        let keeps_id = random.chance(KEEPERS) && clients == Clients::Mixed;
         Self {
             id: random.id(),
             machine: random.pick(&MACHINES),

@@ -7,6 +7,7 @@
 //! clients that keep their id and clients that make a new one at every start.
 
 mod installation;
+pub mod panels;
 mod random;
 mod releases;
 mod rhythm;
@@ -35,6 +36,17 @@ pub struct Settings {
     pub until: Timestamp,
     /// Another seed is another fleet.
     pub seed: u64,
+    /// The clients that the installations have.
+    pub clients: Clients,
+}
+
+/// The clients of a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Some keep their id, and most of these send heartbeats; the others are stock clients.
+    Mixed,
+    /// Stock clients alone, which make a new id at every start: as many ids as reports.
+    Stock,
 }
 
 /// The reports of a fleet in the order of their arrival.
@@ -55,15 +67,16 @@ impl Fleet {
         let mut random = Random::new(settings.seed);
         let (from, until) = (settings.from.as_millisecond(), settings.until.as_millisecond());
         let releases = Releases::between(from, until, &mut random);
+        let clients = settings.clients;
         let present = settings.installations.div_ceil(2);
         let installations: Vec<Installation> = (0..settings.installations)
             .map(|number| {
                 if number < present {
-                    Installation::present_at(from, &releases, &mut random)
+                    Installation::present_at(from, clients, &releases, &mut random)
                 } else {
                     // The later of two moments: ever more come.
                     let come = random.between(from, until).max(random.between(from, until));
-                    Installation::new_at(come, &releases, &mut random)
+                    Installation::new_at(come, clients, &releases, &mut random)
                 }
             })
             .collect();

@@ -8,7 +8,7 @@ use crate::domain::{EventKind, ReportBody};
 fn settings(installations: u32, days: i64, seed: u64) -> Settings {
     let until: Timestamp = "2025-06-30T12:00:00Z".parse().unwrap();
     let from = Timestamp::from_millisecond(until.as_millisecond() - days * DAY).unwrap();
-    Settings { installations, from, until, seed }
+    Settings { installations, from, until, seed, clients: Clients::Mixed }
 }
 
 fn reports(installations: u32, days: i64, seed: u64) -> Vec<(Timestamp, Report)> {
@@ -44,6 +44,16 @@ fn a_seed_has_its_fleet() {
         shown,
         r#"2025-04-08T18:23:58.308Z {"instance_id":"a5fc7350bdcd31f650c895424d32c693","image_version":"v9.1.0","architecture":"aarch64","os":"linux","container_runtime":"unknown","startup_time_ms":24686,"db_type":"postgres","telemetry_version":"1.0","timestamp":null,"event":null}"#
     );
+}
+
+#[test]
+fn stock_clients_make_a_new_id_at_each_start() {
+    let fleet = Fleet::new(Settings { clients: Clients::Stock, ..settings(200, 90, 1) });
+    let reports: Vec<Report> = fleet.map(|(_, report)| report).collect();
+    let ids: HashSet<_> = reports.iter().map(|report| &report.instance_id).collect();
+    assert!(reports.len() > 1000);
+    assert_eq!(ids.len(), reports.len());
+    assert!(reports.iter().all(|report| is_start(report) && report.timestamp.is_none()));
 }
 
 #[test]
@@ -95,7 +105,8 @@ proptest! {
     fn any_time_will_do(from: i64, days in -10..4000i64) {
         let from = Timestamp::from_millisecond(from % 253_000_000_000_000).unwrap();
         let until = from.saturating_add(jiff::SignedDuration::from_hours(24 * days)).unwrap();
-        let count = Fleet::new(Settings { installations: 1, from, until, seed: 1 }).count();
+        let clients = Clients::Mixed;
+        let count = Fleet::new(Settings { installations: 1, from, until, seed: 1, clients }).count();
         prop_assert!(count < 100_000);
     }
 }

@@ -1,0 +1,18 @@
+//! The server over HTTP, and the commands of its binary.
+
+mod collect;
+mod commands;
+mod concurrency;
+mod crash;
+mod dashboards;
+mod errors;
+mod full_disk;
+mod grafana;
+mod limits;
+mod privacy;
+mod promql;
+mod reads;
+mod reference;
+mod rollups;
+mod scrape;
+mod simulate;

@@ -1,0 +1,174 @@
+//! Databases of the reference server: taken over in place, or imported from another file.
+
+use std::{path::Path, process::Command};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{App, REFERENCE_SCHEMA, binary};
+
+async fn execute(file: &Path, sql: &str) {
+    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Reports of three days, among them one that breaks every rule of ours.
+async fn small_reference(file: &Path) {
+    execute(file, REFERENCE_SCHEMA).await;
+    execute(
+        file,
+        "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
+                                  startup_time_ms, db_type, telemetry_version, created_at)
+         VALUES
+            ('keeper', 'v10.5.0', 'aarch64', '', 2500, 'postgres', '1.0', '2025-12-30 23:59:59'),
+            ('looper', '10.5.0', 'arm64', 'docker', 800, 'postgres', '1.0', '2025-12-31 00:00:00'),
+            ('looper', '10.5.0', 'arm64', 'docker', 900, 'postgres', '1.0', '2025-12-31 00:00:01'),
+            ('KEEPER', 'v11.0.0', 'amd64', '', 1500, 'mysql', '1.0', '2026-01-01 12:00:00'),
+            ('', printf('%.100c', 'x'), char(7), '', -5, 'postgres', '1.0', 'some day'),
+            ('last', 'unknown', 'x86_64', '', 2500, 'postgres', '1.0', '2026-01-30 08:00:00');",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reference_database_is_taken_over_in_place() {
+    let folder = TempDir::new().unwrap();
+    small_reference(&folder.path().join("telemetry.db")).await;
+    let app = App::start_in(folder, |_| ()).await;
+    let paths = [
+        "/metrics",
+        "/deployments",
+        "/stats/active",
+        "/stats/startup?by=architecture",
+        "/stats/timeseries?by=architecture&since=2025-12-30T00:00:00Z",
+    ];
+    insta::assert_snapshot!("taken_over", app.rows(&paths).await);
+    assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+
+    // A copy that was made before is known to be the same.
+    let url = format!("sqlite://{}", app.folder.path().join("telemetry.db").display());
+    let copy = app.folder.path().join("copy.db");
+    small_reference(&copy).await;
+    let imported = binary().args(["import", "--database-url", &url]).arg(&copy).output().unwrap();
+    assert!(String::from_utf8(imported.stdout).unwrap().starts_with("imported 0 new reports"));
+
+    // It is a database as any other now: it takes reports, and starts again.
+    app.report(&json!({"instance_id": "new"})).await;
+    let app = App::start_in(app.stop().await, |_| ()).await;
+    let metrics = app.json("/metrics").await;
+    assert_eq!(metrics["total_deployments"], 7);
+    assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn an_import_adds_to_what_is_there_and_only_once() {
+    let folder = TempDir::new().unwrap();
+    let (target, source) = (folder.path().join("telemetry.db"), folder.path().join("old.db"));
+    small_reference(&source).await;
+    let import = |file: &Path| {
+        let url = format!("sqlite://{}", target.display());
+        let output = binary().args(["import", "--database-url", &url]).arg(file).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (good, said) = import(&source);
+    assert!(good);
+    assert_eq!(said, "imported 6 new reports; 1 broke a rule and were cut to fit\n");
+    assert_eq!(import(&source).1, "imported 0 new reports; 0 broke a rule and were cut to fit\n");
+    // The reference server went on meanwhile.
+    execute(
+        &source,
+        "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
+                                  startup_time_ms, db_type, telemetry_version, created_at)
+         VALUES ('later', 'v11.0.0', 'x86_64', '', 1, 'postgres', '1.0', '2026-01-30 09:00:00')",
+    )
+    .await;
+    assert_eq!(import(&source).1, "imported 1 new reports; 0 broke a rule and were cut to fit\n");
+
+    let app = App::start_in(folder, |_| ()).await;
+    assert_eq!(app.json("/metrics").await["total_deployments"], 7);
+    assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_reference_database_is_not_imported() {
+    let folder = TempDir::new().unwrap();
+    let (text, other) = (folder.path().join("notes.txt"), folder.path().join("other.db"));
+    std::fs::write(&text, "not a database, but long enough to look like a header".repeat(40))
+        .unwrap();
+    execute(&other, "CREATE TABLE songs (title TEXT)").await;
+    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+    let missing = folder.path().join("missing.db");
+    for file in [&text, &other, &missing] {
+        let output = binary().args(["import", "--database-url", &url]).arg(file).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{file:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(file.to_str().unwrap()), "{said}");
+    }
+    assert!(!missing.exists());
+}
+
+/// A take-over that is killed again and again ends with every report, once.
+#[tokio::test]
+async fn an_interrupted_take_over_goes_on() {
+    const REPORTS: i64 = 250_000;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("telemetry.db");
+    execute(&file, REFERENCE_SCHEMA).await;
+    execute(
+        &file,
+        &format!(
+            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {REPORTS})
+             INSERT INTO deployments (instance_id, image_version, architecture,
+                 container_runtime, startup_time_ms, db_type, telemetry_version, created_at)
+             SELECT printf('%032x', i * 7919 % 50000), 'v11.' || (i % 7) || '.0', 'aarch64', '',
+                    i % 9000, 'postgres', '1.0', datetime(1750000000 + i * 100, 'unixepoch')
+             FROM n"
+        ),
+    )
+    .await;
+    let url = format!("sqlite://{}", file.display());
+    let mut interrupted = 0;
+    loop {
+        let mut server = binary()
+            .env("DATABASE_URL", &url)
+            .env("SERVER_ADDRESS", "127.0.0.1:0")
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = std::io::BufReader::new(server.stderr.take().unwrap());
+        // Killed after some progress was told; left alone once it serves.
+        let mut progress = 0;
+        let mut serving = false;
+        for line in std::io::BufRead::lines(log) {
+            let line = line.unwrap();
+            progress += usize::from(line.contains("taking over"));
+            serving = line.contains("serving");
+            if serving || progress == 1 {
+                break;
+            }
+        }
+        server.kill().unwrap();
+        server.wait().unwrap();
+        if serving {
+            break;
+        }
+        interrupted += 1;
+    }
+    assert!(interrupted >= 2, "{interrupted}");
+    let verified = Command::new(binary().get_program())
+        .args(["verify", "--database-url", &url])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(verified.stdout).unwrap();
+    assert!(verified.status.success(), "{said}");
+    assert!(said.starts_with(&format!("{REPORTS} events\n")), "{said}");
+
+    let app = App::start_in(folder, |_| ()).await;
+    let metrics: Value = app.json("/metrics").await;
+    assert_eq!(metrics["total_deployments"], REPORTS);
+    assert_eq!(metrics["unique_instances"], 50_000);
+}

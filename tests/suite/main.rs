@@ -1,0 +1,15 @@
+//! The service as its users see it, in one program.
+//!
+//! Plain `cargo test` runs what needs nothing else. The other tests are ignored, and each names the
+//! command that runs it:
+//!
+//! ```sh
+//! cargo test --test suite prometheus:: -- --ignored
+//! cargo test --test suite containers:: -- --ignored
+//! ```
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod api;
+mod containers;
+mod prometheus;
+mod support;

@@ -1,0 +1,209 @@
+//! A running service (in this process, as the real binary, or in a container) and short ways to
+//! talk to it.
+
+mod binary;
+pub mod containers;
+mod load;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use mattermost_telemetry::{app, clock::Clock, config::Config, storage::Database};
+use reqwest::{Method, RequestBuilder, Response, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+pub use self::{
+    binary::{Server, binary},
+    load::Acknowledged,
+};
+
+/// The schema of the reference server's database.
+pub const REFERENCE_SCHEMA: &str = include_str!("reference_schema.sql");
+
+/// The time at which each test begins: a Saturday, 12:34:56.789 UTC.
+pub const BEGIN: &str = "2026-01-31T12:34:56.789Z";
+
+/// A service in this process, with a database and a clock of its own.
+pub struct App {
+    pub address: SocketAddr,
+    pub database: Database,
+    pub folder: TempDir,
+    pub client: reqwest::Client,
+    time: Arc<AtomicI64>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Settings without limits, for a database in `folder`.
+pub fn config(folder: &TempDir) -> Config {
+    Config {
+        database_url: format!("sqlite://{}/telemetry.db", folder.path().display()),
+        server_address: ([127, 0, 0, 1], 0).into(),
+        read_token: None,
+        trusted_proxies: Vec::new(),
+        rate_limit_per_minute: 0,
+        instance_rate_limit_per_hour: 0,
+        retention: None,
+        cors_allowed_origins: Vec::new(),
+    }
+}
+
+impl App {
+    pub async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(TempDir::new().unwrap(), change).await
+    }
+
+    pub async fn start_in(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&folder);
+        change(&mut config);
+        let begin: Timestamp = BEGIN.parse().unwrap();
+        let time = Arc::new(AtomicI64::new(begin.as_millisecond()));
+        let shown = Arc::clone(&time);
+        let clock = Clock::from_fn(move || {
+            Timestamp::from_millisecond(shown.load(Ordering::Relaxed)).unwrap()
+        });
+        let database = app::open(&config, &clock).await.unwrap();
+        let listener = TcpListener::bind(config.server_address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn({
+            let database = database.clone();
+            async move {
+                let stopped = async {
+                    let _ = stopped.await;
+                };
+                app::run(&config, database, listener, clock, stopped).await
+            }
+        });
+        let client = reqwest::Client::new();
+        Self { address, database, folder, client, time, stop, running }
+    }
+
+    /// Moves the clock.
+    pub fn pass(&self, hours: i64) {
+        self.time.fetch_add(hours * 3_600_000, Ordering::Relaxed);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.time.load(Ordering::Relaxed)).unwrap()
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.unwrap()
+    }
+
+    /// What routes answer, a line a row, for a snapshot.
+    pub async fn rows(&self, paths: &[&str]) -> String {
+        let mut shown = String::new();
+        for path in paths {
+            shown += &format!("{path}\n");
+            let answer = self.json(path).await;
+            match answer.as_array() {
+                Some(rows) => rows.iter().for_each(|row| shown += &format!("    {row}\n")),
+                None => shown += &format!("    {answer}\n"),
+            }
+        }
+        shown
+    }
+
+    /// Sends a report that must be taken.
+    pub async fn report(&self, body: &Value) {
+        let response = self.request(Method::POST, "/collect").json(body).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{body}: {}", response.text().await.unwrap());
+    }
+
+    pub async fn post(&self, body: impl Into<reqwest::Body>) -> Response {
+        self.request(Method::POST, "/collect")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Stops the service as a signal would and gives back its folder.
+    pub async fn stop(self) -> TempDir {
+        self.stop.send(()).unwrap();
+        self.running.await.unwrap().unwrap();
+        self.folder
+    }
+}
+
+/// A report of the stock client, with the given id.
+pub fn stock(id: &str) -> Value {
+    json!({
+        "instance_id": id,
+        "image_version": "v11.0.0",
+        "architecture": "aarch64",
+        "os": "Linux",
+        "container_runtime": "",
+        "startup_time_ms": 2500,
+        "db_type": "postgres",
+        "telemetry_version": "1.0"
+    })
+}
+
+/// A report of the stock client, with the given id and some fields changed.
+#[expect(clippy::needless_pass_by_value, reason = "`json!` is a value, and reads better so")]
+pub fn report(id: &str, changes: Value) -> Value {
+    let mut body = stock(id);
+    for (field, value) in changes.as_object().unwrap() {
+        body[field] = value.clone();
+    }
+    body
+}
+
+/// An answer as a snapshot shows it: the status, the headers that mean something, the body.
+pub async fn show(response: Response) -> String {
+    let mut text = format!("{}\n", response.status());
+    let headers = [
+        header::CONTENT_TYPE,
+        header::ALLOW,
+        header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
+        header::LINK,
+        header::VARY,
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    ];
+    for name in headers {
+        if let Some(value) = response.headers().get(&name) {
+            text += &format!("{name}: {}\n", value.to_str().unwrap());
+        }
+    }
+    // What is the same on every answer is asserted instead of shown.
+    let id = response.headers()["x-request-id"].to_str().unwrap();
+    let (process, number) = id.split_once('-').unwrap();
+    assert!(process.len() == 8 && number.parse::<u64>().is_ok(), "{id}");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+
+    let body = response.text().await.unwrap();
+    text.push('\n');
+    match serde_json::from_str::<Value>(&body) {
+        Ok(json) => text += &serde_json::to_string_pretty(&json).unwrap(),
+        Err(_) => text += &body,
+    }
+    text
+}
