@@ -5,13 +5,18 @@
 //! cargo bench --bench load -- ingest     # throughput and memory
 //! cargo bench --bench load -- reads 10000 1000000
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
+//! cargo bench --bench load -- compare OTHER [ingest|reads|panels|all] [PAIRS [INSTALLATIONS]]
 //! ```
+//!
+//! `compare` measures this crate's binary and OTHER, such as that of an earlier commit, in ten
+//! alternating pairs, over fleets of 100,000.
 //!
 //! Where `wrk` is installed (Debian: `apt install wrk`), it is a second load generator: it costs a
 //! third of the processor time, so that more of it is left to both servers.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
 
+mod compare;
 mod fleet;
 mod generate;
 mod ingest;
@@ -20,7 +25,9 @@ mod parse_only;
 mod reads;
 mod server;
 
-use std::env;
+use std::{env, path::Path};
+
+use self::compare::Part;
 
 /// Installations of the fleet whose panels are measured.
 const INSTALLATIONS: u32 = 100_000;
@@ -39,6 +46,17 @@ fn main() {
             reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
         }
         ["panels"] => panels::run(INSTALLATIONS),
+        ["compare", other, words @ ..] => {
+            let part = words.first().and_then(|word| Part::from_word(word));
+            let numbers = &words[usize::from(part.is_some())..];
+            let (pairs, installations) = match numbers {
+                [] => (10, INSTALLATIONS),
+                [pairs] => (pairs.parse().unwrap(), INSTALLATIONS),
+                [pairs, installations] => (pairs.parse().unwrap(), installations.parse().unwrap()),
+                more => panic!("unknown words {more:?}; see the head of benches/load/main.rs"),
+            };
+            compare::run(Path::new(other), part.unwrap_or(Part::All), pairs, installations);
+        }
         // This program as the load generator, and as the reference server.
         ["generate", address, connections, seconds] => {
             generate::run(address, connections.parse().unwrap(), seconds.parse().unwrap());
