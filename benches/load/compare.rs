@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -53,8 +54,14 @@ impl Part {
 
 /// Prints a line for each figure: the two medians, and the ratio of own to other in the pairs.
 pub fn run(other: &Path, part: Part, pairs: usize, installations: u32) {
-    let binaries = [PathBuf::from(server::OWN), other.canonicalize().unwrap()];
-    println!("own   {}\nother {}", binaries[0].display(), binaries[1].display());
+    // Copies, made alike: the memory of a process depends on how its file lies in the page cache.
+    let folder = temporary_folder();
+    let binaries = [("own", Path::new(server::OWN)), ("other", other)].map(|(name, binary)| {
+        println!("{name:5} {}", binary.display());
+        let copy = folder.path().join(name);
+        fs::copy(binary, &copy).unwrap();
+        copy
+    });
     println!("{pairs} pairs; ratios are own / other\n");
     println!("{:62}{:>11}{:>11}{:>8}{:>16}", "figure", "own", "other", "ratio", "min..max");
     if part.has(Part::Ingest) {
@@ -127,7 +134,7 @@ impl Filled {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let told = String::from_utf8(output.stdout).unwrap();
         let reports: u32 = told.split(' ').find_map(|word| word.parse().ok()).unwrap();
-        let bytes = std::fs::metadata(&file).unwrap().len() as f64 / f64::from(reports);
+        let bytes = fs::metadata(&file).unwrap().len() as f64 / f64::from(reports);
 
         let output = server::command(binary, &file)
             .args(["grafana", "provision"])
@@ -138,7 +145,7 @@ impl Filled {
         let end = until.parse::<jiff::Timestamp>().unwrap().as_second();
         let questions = DASHBOARDS.map(|name| {
             let path = folder.path().join(format!("dashboards/{name}.json"));
-            let dashboard = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            let dashboard = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
             (name, questions(&dashboard, end, days * 86_400).unwrap())
         });
         Self { binary: binary.to_owned(), folder, bytes, questions: questions.into() }
@@ -159,7 +166,7 @@ fn measure_ingest(binary: &Path, connections: u32) -> Vec<(String, f64)> {
     let loaded = server.memory("VmHWM");
     // Stopping empties SQLite's log into the file.
     drop(server);
-    let bytes = std::fs::metadata(&file).unwrap().len();
+    let bytes = fs::metadata(&file).unwrap().len();
     let figure = |name: &str, value| (format!("{name}, {connections} connections"), value);
     vec![
         figure("reports a second", load.per_second),

@@ -66,8 +66,8 @@ fn main() {
     }
 }
 
-/// The middle one of some figures.
+/// The middle one of some figures, or the mean of the two in the middle.
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    f64::midpoint(figures[(figures.len() - 1) / 2], figures[figures.len() / 2])
 }
