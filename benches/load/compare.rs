@@ -1,5 +1,5 @@
-//! Two binaries, this crate's own and another, measured in alternating pairs: what the machine does
-//! beside the measurement then meets both.
+//! Two binaries, this crate's own and another, measured in alternating pairs: other load on the
+//! machine then meets both.
 
 use std::{
     collections::BTreeMap,
@@ -132,8 +132,8 @@ impl Filled {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let told = String::from_utf8(output.stdout).unwrap();
-        let reports: u32 = told.split(' ').find_map(|word| word.parse().ok()).unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let reports: u32 = printed.split(' ').find_map(|word| word.parse().ok()).unwrap();
         let bytes = fs::metadata(&file).unwrap().len() as f64 / f64::from(reports);
 
         let output = server::command(binary, &file)

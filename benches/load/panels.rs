@@ -1,5 +1,5 @@
-//! How long each panel of the overview takes over a large made-up fleet, all its questions one
-//! after the other.
+//! Times of the overview's panels over a large made-up fleet, all questions of a panel one after the
+//! other.
 
 use std::{collections::BTreeMap, time::Instant};
 

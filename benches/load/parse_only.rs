@@ -8,7 +8,7 @@ use mattermost_telemetry::{domain::ReportBody, http};
 use tokio::{net::TcpListener, runtime::Runtime};
 use tower::Service as _;
 
-/// Serves for ever, and tells its address as the server does.
+/// Serves for ever, and prints its address as the server does.
 pub fn serve() {
     Runtime::new().unwrap().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

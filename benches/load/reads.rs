@@ -1,5 +1,5 @@
-//! How long the read routes take, how large the database is and how soon the server listens,
-//! by the number of reports.
+//! Times of the read routes, size of the database and time from start to listening, by the number
+//! of reports.
 
 use std::time::Instant;
 

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use super::{Clients, DAY, HOUR, MINUTE, SECOND, random::Random, releases::Releases, rhythm};
 use crate::domain::{EventKind, Profile, Report, UNKNOWN};
 
-/// What it runs on. A Raspberry Pi takes its time, more so one with 32 bits.
+/// The machine of an installation. A Raspberry Pi takes its time, more so one with 32 bits.
 #[derive(Debug)]
 struct Machine {
     architecture: &'static str,
@@ -25,12 +25,12 @@ const RUNTIMES: [(i64, &str); 4] =
 
 const DATABASES: [(i64, &str); 2] = [(92, "postgres"), (8, "mysql")];
 
-/// How soon after a release it is upgraded.
+/// The time from a release to its upgrade.
 #[derive(Debug)]
 struct Habit {
     /// In days, from and to; `None` is never.
     upgrades_after: Option<(i64, i64)>,
-    /// By how many days its release may be behind the newest when it is first seen.
+    /// Days by which its release may be older than the newest when it is first seen.
     behind: i64,
 }
 
@@ -41,12 +41,12 @@ const HABITS: [(i64, &Habit); 4] = [
     (12, &Habit { upgrades_after: None, behind: 500 }),
 ];
 
-/// How often it starts without an upgrade.
+/// The frequency of its starts without an upgrade.
 #[derive(Debug)]
 struct Temper {
     /// Days from one start to the next, in the mean.
     days: i64,
-    /// How many of a thousand starts begin a restart loop.
+    /// Starts that begin a restart loop, of a thousand.
     loops: i64,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: no IO and no clock. The same [`Settings`] give the same reports, on every machine.
 //!
-//! What it shows: releases that come out and spread, installations that upgrade at once, late or
+//! It shows releases that come out and spread, installations that upgrade at once, late or
 //! never, a fleet that grows, days and weeks with their rhythm, slow machines, restart loops,
 //! clients that keep their id and clients that make a new one at every start.
 
@@ -24,7 +24,7 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Which fleet, and what is seen of it.
+/// A fleet, and the time in which it is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Installations that there were by the end. Most of their clients make a new id at every

@@ -2,7 +2,7 @@ use rand_pcg::{Pcg64, rand_core::Rng as _};
 
 /// Chance, from a seed. PCG's output for a seed is fixed by its definition, with reference vectors
 /// in the crate's tests, where that of a general "standard" generator may change with a version.
-/// What is made of it is made here, of whole numbers only, for the same reason.
+/// The distributions are made here, of whole numbers only, for the same reason.
 #[derive(Debug)]
 pub struct Random(Pcg64);
 

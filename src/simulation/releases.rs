@@ -3,7 +3,7 @@ use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use super::{DAY, HOUR, random::Random};
 use crate::domain::UNKNOWN;
 
-/// How long before the first moment releases reach back, for those that never upgrade.
+/// The time before the first moment that releases reach back, for those that never upgrade.
 const OLDEST: i64 = 550 * DAY;
 
 /// The releases in the order in which they came out: on the 16th of each month, a new major

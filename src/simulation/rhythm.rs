@@ -3,12 +3,12 @@
 
 use super::{DAY, HOUR, MINUTE, random::Random};
 
-/// How likely a start is in each hour (UTC), in percent of the likeliest.
+/// The likelihood of a start in each hour (UTC), in percent of the likeliest.
 const HOURS: [i64; 24] = [
     25, 20, 30, 45, 35, 30, 40, 60, 85, 100, 95, 85, 75, 90, 100, 95, 85, 70, 60, 55, 50, 45, 35,
     30,
 ];
-/// How many of a thousand starts on Saturdays and Sundays wait for two days.
+/// Starts on Saturdays and Sundays that wait for two days, of a thousand.
 const AFTER_THE_WEEKEND: i64 = 550;
 
 /// The moment, or one that is likelier in the next hours or days.

@@ -130,7 +130,7 @@ fn no_instance_reports_more_than_a_server_takes_from_it() {
     assert!(loops > 20, "{loops} restart loops");
 }
 
-/// How many starts there are by some part of their time or profile.
+/// Starts by some part of their time or profile.
 fn starts_by<K: Ord>(
     reports: &[(Timestamp, Report)],
     key: impl Fn(i64, &Report) -> K,

@@ -1,3 +1,5 @@
+//! Reports as stock clients send them, and their normal form.
+
 use insta::assert_snapshot;
 use serde_json::json;
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::{App, Server, binary, stock};
 
-/// What a start that fails says: one line on standard error.
+/// The one line on standard error of a start that fails.
 fn complaint(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let said = String::from_utf8(stderr).unwrap();
@@ -188,7 +188,7 @@ fn a_wrong_path_is_no_empty_database() {
 }
 
 #[test]
-fn verify_tells_a_count_that_is_wrong() {
+fn verify_reports_a_count_that_is_wrong() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = runtime.block_on(async {
         let app = App::start().await;
@@ -231,7 +231,7 @@ fn verify_tells_a_count_that_is_wrong() {
 }
 
 #[test]
-fn openapi_prints_what_the_server_answers() {
+fn openapi_prints_the_document_of_the_server() {
     let output = binary().arg("openapi").output().unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["info"]["title"], "mattermost-telemetry");

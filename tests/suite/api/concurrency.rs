@@ -1,3 +1,5 @@
+//! Reads beside writes.
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -25,13 +27,11 @@ async fn readers_see_consistent_counts_while_reports_come_in() {
                     let dimensions = [Dimension::Architecture, Dimension::ImageVersion];
                     let (totals, breakdowns) = app.database.summary(dimensions).await.unwrap();
                     for breakdown in breakdowns {
-                        assert_eq!(
-                            breakdown.iter().map(|of| of.starts).sum::<u64>(),
-                            totals.starts
-                        );
+                        let starts: u64 = breakdown.iter().map(|count| count.starts).sum();
+                        assert_eq!(starts, totals.starts);
                     }
-                    // Each report is a start that tells its time, of a new id, and ids are
-                    // counted right behind.
+                    // Each report is a start with its time and with a new id. Ids are counted
+                    // right after.
                     assert_eq!(totals.starts, totals.startup.count());
                     assert!(totals.instances <= totals.starts);
                     assert!(totals.starts >= seen, "counts went back");

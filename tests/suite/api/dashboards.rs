@@ -26,7 +26,7 @@ fn asks(panel: &Value) -> bool {
 }
 
 #[test]
-fn panels_are_told_apart_and_explained() {
+fn panels_have_ids_of_their_own_and_explanations() {
     let mut uids = BTreeSet::new();
     for dashboard in dashboards().unwrap() {
         let title = text(&dashboard, "title");

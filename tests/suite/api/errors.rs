@@ -1,3 +1,5 @@
+//! Every error is a problem document.
+
 use insta::assert_snapshot;
 use reqwest::{Method, header};
 use serde_json::{Value, json};

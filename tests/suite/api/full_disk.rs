@@ -1,3 +1,5 @@
+//! A full disk: what was acknowledged stays, and the server recovers without a restart.
+
 use std::{fs, io::Write as _, path::PathBuf, process::Command};
 
 use reqwest::Client;
@@ -13,7 +15,7 @@ dd if=/dev/zero of="$DISK/ballast" bs=1k count=4096 status=none &&
 exec "$SERVER"
 "#;
 
-/// Whether this machine lets us mount a file system in a namespace of our own.
+/// Returns whether this machine lets us mount a file system in a namespace of our own.
 fn may_mount() -> bool {
     let probe = "mount -t tmpfs tmpfs /mnt";
     Command::new("unshare")
@@ -24,10 +26,11 @@ fn may_mount() -> bool {
 
 /// A disk that is full costs clients a 503 each, nothing that was acknowledged, and no restart.
 #[tokio::test]
-async fn a_full_disk_is_told_and_recovered_from() {
+async fn a_full_disk_is_reported_and_recovered_from() {
     if !may_mount() {
         // Past the test harness, which hides what a passing test prints.
-        let not_run = "NOT RUN: a_full_disk_is_told_and_recovered_from (needs `unshare --mount`)";
+        let not_run =
+            "NOT RUN: a_full_disk_is_reported_and_recovered_from (needs `unshare --mount`)";
         writeln!(std::io::stderr(), "{not_run}").unwrap();
         return;
     }
@@ -83,6 +86,6 @@ async fn a_full_disk_is_told_and_recovered_from() {
     assert_eq!(metrics().await["unique_instances"], acknowledged + 50);
     let (status, log) = server.terminate();
     assert!(status.success());
-    assert_eq!(log.matches("cannot store reports").count(), 1, "told once: {log}");
+    assert_eq!(log.matches("cannot store reports").count(), 1, "logged once: {log}");
     assert!(log.contains("the database can be written again"), "{log}");
 }

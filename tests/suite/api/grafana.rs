@@ -1,4 +1,4 @@
-//! `grafana provision`: what it writes, and that it does so once.
+//! `grafana provision`: the files that it writes, each once.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
     files
 }
 
-/// What tells a file that was written again from one that was left alone.
+/// Marks of each file, which differ once it is written again.
 fn marks(root: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     let mark = |path: &Path| {
         let file = fs::metadata(path).unwrap();
@@ -55,7 +55,7 @@ fn marks(root: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
 }
 
 #[test]
-fn what_is_written_is_what_the_repository_holds() {
+fn the_files_written_are_those_of_the_repository() {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("new/volume");
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana");
@@ -98,7 +98,7 @@ fn a_second_run_changes_nothing() {
 }
 
 #[test]
-fn what_was_changed_is_put_right_and_nothing_else_is_touched() {
+fn a_changed_file_is_written_again_and_nothing_else_is_touched() {
     let folder = TempDir::new().unwrap();
     said(&mut provision(folder.path()));
     let changed = folder.path().join("provisioning/dashboards/telemetry.yaml");
@@ -112,7 +112,7 @@ fn what_was_changed_is_put_right_and_nothing_else_is_touched() {
 }
 
 #[test]
-fn what_an_older_version_wrote_and_this_one_has_not_is_removed() {
+fn a_file_of_an_older_version_that_is_no_more_is_removed() {
     let folder = TempDir::new().unwrap();
     said(&mut provision(folder.path()));
     let outside = folder.path().join("outside.json");
@@ -150,7 +150,7 @@ fn a_given_address_stands_in_place_of_the_variable() {
     }
     assert_eq!(tree(folder.path()), expected);
 
-    // By the environment it is the same; an empty variable is none.
+    // The environment does the same; an empty variable is none.
     let before = marks(folder.path());
     let set = [("TELEMETRY_URL", server[1]), ("TELEMETRY_DASHBOARDS", "/srv/$dash boards")];
     said(provision(folder.path()).envs(set));
@@ -161,7 +161,7 @@ fn a_given_address_stands_in_place_of_the_variable() {
 }
 
 #[test]
-fn what_cannot_be_done_is_told_in_one_line() {
+fn a_failure_is_reported_in_one_line() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();

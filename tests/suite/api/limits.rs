@@ -1,3 +1,5 @@
+//! Limits of rate, size and access.
+
 use insta::assert_snapshot;
 use reqwest::{Method, Response, header};
 
@@ -13,7 +15,7 @@ async fn forwarded(app: &App, client: &str, id: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_client_that_floods_is_told_when_to_come_back() {
+async fn a_client_that_floods_learns_when_to_come_back() {
     let app = App::start_with(|config| config.rate_limit_per_minute = 3).await;
     for id in ["a", "b", "c"] {
         app.report(&stock(id)).await;
@@ -57,7 +59,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
     .await;
     assert_eq!(forwarded(&app, "192.0.2.1", "a").await.status(), 200);
     assert_eq!(forwarded(&app, "192.0.2.1", "b").await.status(), 429);
-    // What a client writes itself stands further left.
+    // A client can write only what stands further left.
     assert_eq!(forwarded(&app, "203.0.113.9, 192.0.2.1", "c").await.status(), 429);
     assert_eq!(forwarded(&app, "192.0.2.2", "d").await.status(), 200);
     // An IPv6 host has at least a /64 to send from.

@@ -1,3 +1,5 @@
+//! No address of a client is stored or logged.
+
 use std::fs;
 
 use reqwest::Client;

@@ -1,4 +1,4 @@
-//! The Prometheus API over a small fleet whose counts can be told by hand.
+//! The Prometheus API over a small fleet whose reports can be counted by hand.
 
 use insta::assert_snapshot;
 use reqwest::Method;
@@ -33,8 +33,8 @@ fn shown(answer: &Value) -> String {
         return format!("{kind} {}\n", data["result"]);
     };
     let mut text = format!("{kind}\n");
-    for of in series {
-        let labels: Vec<String> = of["metric"]
+    for one in series {
+        let labels: Vec<String> = one["metric"]
             .as_object()
             .unwrap()
             .iter()
@@ -43,7 +43,7 @@ fn shown(answer: &Value) -> String {
             })
             .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
             .collect();
-        let values = if kind == "vector" { &of["value"] } else { &of["values"] };
+        let values = if kind == "vector" { &one["value"] } else { &one["values"] };
         text += &format!("    {{{}}} {values}\n", labels.join(","));
     }
     text
@@ -136,7 +136,7 @@ async fn range_queries() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_refused_by_name() {
+async fn a_construct_that_is_not_known_is_refused_by_name() {
     let app = App::start().await;
     fleet(&app).await;
     let mut answers = String::new();
@@ -203,8 +203,8 @@ async fn series_labels_and_metadata() {
     ];
     let mut answers = app.rows(&paths).await;
     let metadata = app.json("/api/v1/metadata").await;
-    for (name, of) in metadata["data"].as_object().unwrap() {
-        answers += &format!("{name} {}\n", of[0]["type"]);
+    for (name, families) in metadata["data"].as_object().unwrap() {
+        answers += &format!("{name} {}\n", families[0]["type"]);
     }
     let names = app.json("/api/v1/label/__name__/values").await;
     answers += &serde_json::to_string_pretty(&names["data"]).unwrap();

@@ -1,10 +1,12 @@
+//! The read routes over a small fleet, and the description of the API.
+
 use insta::assert_snapshot;
 use reqwest::header;
 use serde_json::{Value, json};
 
 use crate::support::{App, report, show, stock};
 
-/// A small fleet over three days: what is counted can be told by hand.
+/// A small fleet over three days: small enough to count by hand.
 async fn fleet(app: &App) {
     // Day 1: two ids, one of them in a restart loop.
     app.report(&report("keeper", json!({"startup_time_ms": 1000}))).await;
@@ -73,7 +75,7 @@ async fn an_instance_leaves_a_window_when_it_has_passed() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|of| of["active_instances"].clone())
+            .map(|window| window["active_instances"].clone())
             .collect::<Value>()
     };
     assert_eq!(active(&app).await, json!([1, 1, 1]));
@@ -112,7 +114,7 @@ async fn pages_lead_through_all_reports() {
             let page: Vec<Value> = answer.json().await.unwrap();
             pages.push(
                 page.iter()
-                    .map(|of| of["instance_id"].as_str().unwrap().to_owned())
+                    .map(|report| report["instance_id"].as_str().unwrap().to_owned())
                     .collect::<String>(),
             );
         }
@@ -139,7 +141,7 @@ async fn reports_of_a_time() {
     let ids = async |query: &str| {
         let page = app.json(&format!("/deployments?{query}")).await;
         let page = page.as_array().unwrap();
-        page.iter().map(|of| of["instance_id"].as_str().unwrap()).collect::<String>()
+        page.iter().map(|report| report["instance_id"].as_str().unwrap()).collect::<String>()
     };
     let (second, third) = ("2026-02-01T12:34:56.789Z", "2026-02-02T12:34:56.789Z");
     assert_eq!(ids(&format!("since={second}")).await, "cb");

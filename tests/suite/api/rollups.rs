@@ -99,26 +99,27 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
         }
     }
 
-    // Whether or not the last of them are listed by profile yet.
+    // The last reports need not be listed by profile yet.
     let stored = database.deployments(&DeploymentFilter::default(), u32::MAX).await.unwrap();
     for version in ["v11.0.0", "v11.1.0"] {
         let filter =
             DeploymentFilter { image_version: Some(version.into()), ..DeploymentFilter::default() };
         let found = database.deployments(&filter, 5).await.unwrap();
-        let matching = stored.iter().filter(|of| of.profile.image_version == version);
+        let matching = stored.iter().filter(|report| report.profile.image_version == version);
         prop_assert_eq!(found, matching.take(5).cloned().collect::<Vec<_>>());
     }
     writer.catch_up().await.unwrap();
 
-    let starts: Vec<_> = all.iter().filter(|(_, of)| of.event == EventKind::Start).collect();
+    let starts: Vec<_> =
+        all.iter().filter(|(_, report)| report.event == EventKind::Start).collect();
     let totals = database.totals().await.unwrap();
     prop_assert_eq!(totals.starts, starts.len() as u64);
     prop_assert_eq!(totals.heartbeats, (all.len() - starts.len()) as u64);
-    let ids: BTreeSet<_> = all.iter().map(|(_, of)| &of.instance_id).collect();
+    let ids: BTreeSet<_> = all.iter().map(|(_, report)| &report.instance_id).collect();
     prop_assert_eq!(totals.instances, ids.len() as u64);
 
     let mut histogram = [0; BUCKETS];
-    let times: Vec<i64> = starts.iter().filter_map(|(_, of)| of.startup_ms).collect();
+    let times: Vec<i64> = starts.iter().filter_map(|(_, report)| report.startup_ms).collect();
     times.iter().for_each(|&time| histogram[bucket(time)] += 1);
     prop_assert_eq!(totals.startup.buckets, histogram);
     prop_assert_eq!(totals.startup.sum_ms, times.iter().sum::<i64>().unsigned_abs());
@@ -129,9 +130,9 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
             *counted.entry(report.profile.get(dimension)).or_default() += 1;
         }
         let stored = database.breakdown(dimension).await.unwrap();
-        prop_assert!(stored.is_sorted_by_key(|of| std::cmp::Reverse(of.starts)));
+        prop_assert!(stored.is_sorted_by_key(|count| std::cmp::Reverse(count.starts)));
         let stored: BTreeMap<&str, u64> =
-            stored.iter().map(|of| (of.value.as_str(), of.starts)).collect();
+            stored.iter().map(|count| (count.value.as_str(), count.starts)).collect();
         prop_assert_eq!(stored, counted);
     }
 
@@ -152,7 +153,7 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
             .unwrap();
         let stored: BTreeMap<(i64, &str), (u64, u64)> = stored
             .iter()
-            .map(|of| ((of.hour, of.value.as_str()), (of.starts, of.heartbeats)))
+            .map(|count| ((count.hour, count.value.as_str()), (count.starts, count.heartbeats)))
             .collect();
         prop_assert_eq!(stored, counted);
     }
@@ -160,8 +161,11 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let active = database.active(now, None).await.unwrap().into_iter().next().unwrap_or_default();
     for (window, hours) in WINDOWS_HOURS.into_iter().enumerate() {
         let since = Database::window_start(now, hours);
-        let seen: BTreeSet<_> =
-            all.iter().filter(|(time, _)| *time >= since).map(|(_, of)| &of.instance_id).collect();
+        let seen: BTreeSet<_> = all
+            .iter()
+            .filter(|(time, _)| *time >= since)
+            .map(|(_, report)| &report.instance_id)
+            .collect();
         prop_assert_eq!(active.instances[window], seen.len() as u64, "window of {} h", hours);
     }
     let verdict = database.verify(now).await.unwrap();

@@ -1,3 +1,5 @@
+//! The metrics as Prometheus scrapes them.
+
 use insta::assert_snapshot;
 use reqwest::{Method, header};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `simulate`: what a made-up fleet leaves in a database, against a count by hand.
+//! `simulate`: a made-up fleet in a database, against a count by hand.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -83,7 +83,7 @@ async fn the_same_arguments_write_the_same_reports() {
 }
 
 #[tokio::test]
-async fn what_is_counted_is_what_the_fleet_reported() {
+async fn the_counts_are_those_of_the_fleet() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("fleet.db");
     done(&mut simulate(&file, &["--instances", "300", "--days", "100", "--until", UNTIL]));
@@ -173,7 +173,7 @@ async fn a_made_up_fleet_is_not_mixed_into_real_reports() {
 }
 
 #[test]
-fn wrong_arguments_are_told_in_one_line() {
+fn wrong_arguments_are_reported_in_one_line() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("fleet.db");
     for (arguments, expected) in [

@@ -35,7 +35,7 @@ fn texts(values: &Value) -> BTreeSet<&str> {
     values.as_array().into_iter().flatten().map(|value| value.as_str().unwrap()).collect()
 }
 
-/// What holds for the server in both files.
+/// Asserts what both files have in common about the server.
 fn assert_agrees(service: &Value, image: &Image) {
     let config = &image.inspect()["Config"];
 
@@ -193,7 +193,7 @@ async fn the_server_of_the_stack_becomes_healthy() {
 /// reads it as another user.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; run it with: cargo test --test suite containers:: -- --ignored"]
-async fn the_provisioning_service_of_coolify_writes_what_grafana_reads() {
+async fn the_provisioning_service_of_coolify_writes_files_for_grafana() {
     let image = Image::build(Base::Alpine);
     let project = unique("coolify");
     let mut command = compose(COOLIFY);

@@ -1,3 +1,5 @@
+//! Nothing that was acknowledged is lost, however the container ends.
+
 use std::time::{Duration, Instant};
 
 use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};

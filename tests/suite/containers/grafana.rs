@@ -40,7 +40,7 @@ const BEFORE: [(i64, &str, &str, &str); 7] = [
 /// Then this one is posted.
 const POSTED: (&str, &str, &str) = ("posted", "v11.1.0", "aarch64");
 
-/// What the panels show of all that: dashboard, panel, a number for each question.
+/// The panels of which it is known what they show: dashboard, panel, a number for each question.
 const SHOWN: [(&str, &str, &[f64]); 7] = [
     (OVERVIEW, "Starts", &[8.0]),
     (OVERVIEW, "Instances, ever", &[5.0]),

@@ -1,3 +1,5 @@
+//! The container runs without any privilege.
+
 use testcontainers::ImageExt as _;
 
 use crate::support::{
@@ -28,7 +30,7 @@ async fn it_runs_without_any_privilege() {
     assert_eq!(answer.status(), 200);
     assert_eq!(server.json("/metrics").await["total_deployments"], 1);
 
-    // What the kernel says of the server's process.
+    // The server's process at the kernel.
     let status = server.exec(&["cat", "/proc/1/status"]);
     let field = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();

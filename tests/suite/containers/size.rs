@@ -1,3 +1,5 @@
+//! The images stay within their limits of size.
+
 use std::process::Command;
 
 use crate::support::containers::{Base, Image, PLATFORM, docker};

@@ -1,3 +1,5 @@
+//! The images start on an empty volume, become healthy, and take a report from another container.
+
 use testcontainers::ImageExt as _;
 
 use crate::support::{

@@ -1,3 +1,5 @@
+//! A volume of the reference server is taken over, or refused unchanged.
+
 use serde_json::Value;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;

@@ -50,8 +50,8 @@ pub async fn send(app: &App) -> Vec<Sent> {
     for hour in 0..HOURS {
         let quiet = hour % 24 < 5 || (24 * 6..24 * 8).contains(&hour);
         for _ in 0..if quiet { 0 } else { numbers.below(9) } {
-            let progress = u32::try_from(hour * 3 / HOURS).unwrap();
-            sent.push(one(app, &mut numbers, progress).await);
+            let age = u32::try_from(hour * 3 / HOURS).unwrap();
+            sent.push(one(app, &mut numbers, age).await);
         }
         app.pass(1);
     }
@@ -60,14 +60,14 @@ pub async fn send(app: &App) -> Vec<Sent> {
     sent
 }
 
-async fn one(app: &App, numbers: &mut Numbers, progress: u32) -> Sent {
+async fn one(app: &App, numbers: &mut Numbers, age: u32) -> Sent {
     let versions = ["v10.12.0", "v11.0.0", "v11.1.0", "unknown"];
     let is_start = numbers.below(8) > 0;
     let slow = numbers.below(3) == 0;
     let sent = Sent {
         at: app.now().as_second(),
         instance: numbers.below(120),
-        version: versions[usize::try_from((numbers.below(2) + progress).min(3)).unwrap()],
+        version: versions[usize::try_from((numbers.below(2) + age).min(3)).unwrap()],
         architecture: if slow { "aarch64" } else { "x86_64" },
         database: if numbers.below(4) == 0 { "mysql" } else { "postgres" },
         startup_ms: 200 + numbers.below(if slow { 40_000 } else { 4000 }),
@@ -98,14 +98,14 @@ impl Sent {
         )
     }
 
-    /// Whether it is of these labels; `None` is any.
-    pub fn is_of(&self, version: Option<&str>, architecture: Option<&str>) -> bool {
-        version.is_none_or(|of| of == self.version)
-            && architecture.is_none_or(|of| of == self.architecture)
+    /// Returns whether the report has these labels; `None` is any.
+    pub fn has(&self, version: Option<&str>, architecture: Option<&str>) -> bool {
+        version.is_none_or(|version| version == self.version)
+            && architecture.is_none_or(|architecture| architecture == self.architecture)
     }
 }
 
-/// What is known of an instance at some moment.
+/// An instance, as it is known at some moment.
 #[derive(Debug, Clone, Default)]
 struct Instance {
     last: i64,
@@ -174,22 +174,23 @@ fn gauges(families: &mut BTreeMap<&str, String>, before: &[&Sent], end: i64) {
         instance.days.insert(sent.at / DAY);
         instance.labels = sent.labels();
     }
-    let returned = instances.values().filter(|of| of.days.len() > 1).count();
+    let returned = instances.values().filter(|instance| instance.days.len() > 1).count();
     for (name, value) in
         [("mattermost_instances", instances.len()), ("mattermost_instances_returned", returned)]
     {
         writeln!(families.entry(name).or_default(), "{name} {value} {end}").unwrap();
     }
     let windows = [("24h", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY)];
-    let seen = |of: &Instance, window: i64| of.last >= end - window;
+    let seen = |instance: &Instance, window: i64| instance.last >= end - window;
     let mut by_labels: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
-    for of in instances.values().filter(|of| seen(of, 30 * DAY)) {
-        by_labels.entry(&of.labels).or_default().push(of);
+    for instance in instances.values().filter(|instance| seen(instance, 30 * DAY)) {
+        by_labels.entry(&instance.labels).or_default().push(instance);
     }
-    for (labels, of) in by_labels {
+    for (labels, instances) in by_labels {
         for (window, length) in windows {
-            let active: Vec<_> = of.iter().filter(|of| seen(of, length)).collect();
-            let returning = active.iter().filter(|of| of.days.len() > 1).count();
+            let active: Vec<_> =
+                instances.iter().filter(|instance| seen(instance, length)).collect();
+            let returning = active.iter().filter(|instance| instance.days.len() > 1).count();
             for (name, value) in [
                 ("mattermost_active_instances", active.len()),
                 ("mattermost_returning_instances", returning),
@@ -206,7 +207,7 @@ pub fn moment(seconds: i64) -> String {
     (Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)).to_string()
 }
 
-/// What a query came to, or the reason why it did not.
+/// The data of an answer, which must be a success.
 pub fn data(answer: &Value) -> &Value {
     assert_eq!(answer["status"], "success", "{answer}");
     &answer["data"]

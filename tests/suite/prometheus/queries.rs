@@ -1,4 +1,4 @@
-//! What both are asked.
+//! The queries that the server and Prometheus are asked.
 
 /// Queries whose answers must be the same, but for the order of series.
 pub const QUERIES: [&str; 99] = [
@@ -11,7 +11,7 @@ pub const QUERIES: [&str; 99] = [
     "0 / 0",
     "3 > bool 2",
     "3 == bool 2",
-    // How it may be written.
+    // Forms in which a query may be written.
     "-2 ^ 2",
     "2 ^ 3 ^ 2",
     "2 ^ -1 * 4",

@@ -1,3 +1,5 @@
+//! The server and a Prometheus that holds the same history give the same answers.
+
 use std::collections::BTreeMap;
 
 use reqwest::Client;
@@ -32,12 +34,12 @@ fn series(answer: &Value) -> Answer {
         return Answer::from([("scalar".to_owned(), vec![pair(&data["result"])])]);
     }
     let result = data["result"].as_array().unwrap();
-    let series = result.iter().map(|of| {
-        let values = match of["values"].as_array() {
+    let series = result.iter().map(|one| {
+        let values = match one["values"].as_array() {
             Some(values) => values.iter().map(pair).collect(),
-            None => vec![pair(&of["value"])],
+            None => vec![pair(&one["value"])],
         };
-        (of["metric"].to_string(), values)
+        (one["metric"].to_string(), values)
     });
     series.collect()
 }
@@ -202,7 +204,7 @@ async fn increase_and_rate_are_exact() {
             for (step, distance) in [("1h", HOUR), ("2500", 2500), ("1d", 24 * HOUR)] {
                 let first = ends[0] + 7;
                 let (start, end) = (first, first + 100 * distance);
-                for (function, by) in
+                for (function, factor) in
                     [("increase", 1.0), ("rate", 1.0 / f64::from(i32::try_from(length).unwrap()))]
                 {
                     let query =
@@ -222,16 +224,16 @@ async fn increase_and_rate_are_exact() {
                         .collect();
                     let selected: Vec<&Sent> = sent
                         .iter()
-                        .filter(|of| of.is_start && of.is_of(version, architecture))
+                        .filter(|report| report.is_start && report.has(version, architecture))
                         .collect();
                     for step in 0..=100 {
-                        // By whole hours, as everything is counted.
+                        // Everything is counted by whole hours.
                         let time = first + step * distance;
                         let (from, to) = ((time - length) / HOUR * HOUR, time / HOUR * HOUR);
                         let expected = (selected[0].at < to && time <= now).then(|| {
-                            let within = |of: &&&Sent| of.at >= from && of.at < to;
+                            let within = |report: &&&Sent| report.at >= from && report.at < to;
                             let count = selected.iter().filter(within).count();
-                            f64::from(u32::try_from(count).unwrap()) * by
+                            f64::from(u32::try_from(count).unwrap()) * factor
                         });
                         let value = values.get(&time).copied();
                         let same = match (value, expected) {

@@ -53,8 +53,12 @@ async fn promtool_finds_nothing_wrong_with_a_scrape() {
         .expect("promtool is needed: apt-get install prometheus");
     check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let checked = check.wait_with_output().unwrap();
-    let told = [checked.stdout, checked.stderr].concat();
-    assert!(checked.status.success() && told.is_empty(), "{}", String::from_utf8_lossy(&told));
+    let printed = [checked.stdout, checked.stderr].concat();
+    assert!(
+        checked.status.success() && printed.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&printed)
+    );
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! The real binary, as a command and as a server.
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,

@@ -114,7 +114,7 @@ impl App {
         response.json().await.unwrap()
     }
 
-    /// What routes answer, a line a row, for a snapshot.
+    /// The answers of routes, a line a row, for a snapshot.
     pub async fn rows(&self, paths: &[&str]) -> String {
         let mut shown = String::new();
         for path in paths {
@@ -192,7 +192,7 @@ pub async fn show(response: Response) -> String {
             text += &format!("{name}: {}\n", value.to_str().unwrap());
         }
     }
-    // What is the same on every answer is asserted instead of shown.
+    // Headers that are the same on every answer are asserted instead of shown.
     let id = response.headers()["x-request-id"].to_str().unwrap();
     let (process, number) = id.split_once('-').unwrap();
     assert!(process.len() == 8 && number.parse::<u64>().is_ok(), "{id}");

@@ -1,3 +1,5 @@
+//! Docker's command-line client.
+
 use std::{
     ffi::OsStr,
     process::Command,

@@ -1,3 +1,5 @@
+//! The stack's Grafana.
+
 use std::{
     env,
     process::{Command, Stdio},
@@ -96,7 +98,7 @@ impl Grafana {
         request.basic_auth(&self.user, Some(&self.password))
     }
 
-    /// What it answers, if that is JSON.
+    /// The answer, if it is JSON.
     async fn ask(request: RequestBuilder) -> Option<(u16, Value)> {
         let answer = request.send().await.ok()?;
         let status = answer.status().as_u16();

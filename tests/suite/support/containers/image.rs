@@ -1,3 +1,5 @@
+//! Images, built by the documented command.
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -9,7 +11,7 @@ use super::docker::{docker, remove, unique};
 
 pub const PLATFORM: &str = "linux/arm64";
 
-/// What an image stands on.
+/// The base of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     Alpine,

@@ -1,3 +1,5 @@
+//! Volumes, and containers that serve.
+
 use std::{
     collections::HashMap,
     process::Command,
@@ -139,7 +141,7 @@ impl Server {
         answer.json().await.unwrap()
     }
 
-    /// What the engine knows about the container.
+    /// The container as the engine describes it.
     pub fn inspect(&self) -> Value {
         let mut found: Value = serde_json::from_str(&docker(["inspect", self.id()])).unwrap();
         found[0].take()
