@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     http::{self, AppState, QUERIES_AT_ONCE, RequestIds, Shared},
     ingest::{Ingest, Limits},
-    observability::Metrics,
+    metrics::Metrics,
     storage::Database,
 };
 

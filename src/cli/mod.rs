@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     app,
     config::{DatabaseSettings, ServeSettings},
-    observability,
+    log,
 };
 
 #[derive(Debug, Parser)]
@@ -89,7 +89,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(settings: ServeSettings) -> anyhow::Result<ExitCode> {
-    observability::start_log(settings.log.log_format, &settings.log.log_filter)?;
+    log::start(settings.log.log_format, &settings.log.log_filter)?;
     app::serve(settings.check()?).await?;
     Ok(ExitCode::SUCCESS)
 }

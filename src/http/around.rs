@@ -106,7 +106,7 @@ mod tests {
         clock::Clock,
         http::{Peer, Shared, router},
         ingest::{Ingest, Limits},
-        observability::Metrics,
+        metrics::Metrics,
         storage::Database,
     };
 

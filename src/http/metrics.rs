@@ -12,12 +12,12 @@ use utoipa::ToSchema;
 use super::{
     AppState,
     error::{ApiError, ProblemSchema},
-    fleet::Fleet,
+    scrape::Fleet,
     stats::{ArchitectureCount, VersionCount},
 };
 use crate::{
     domain::Dimension,
-    observability::{ScrapeFormat, Sizes},
+    metrics::{ScrapeFormat, Sizes},
 };
 
 /// Counts over everything that was ever reported.

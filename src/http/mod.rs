@@ -7,11 +7,11 @@ mod collect;
 mod deployments;
 mod error;
 mod extract;
-mod fleet;
 mod health;
 mod metrics;
 mod openapi;
 mod prometheus;
+mod scrape;
 mod server;
 mod stats;
 
@@ -30,7 +30,7 @@ pub use server::{Peer, serve};
 use crate::{
     clock::Clock,
     ingest::{Ingest, Limits},
-    observability::Metrics,
+    metrics::Metrics,
     storage::Database,
 };
 

@@ -19,7 +19,10 @@ use serde_json::json;
 use tokio::sync::SemaphorePermit;
 
 use super::{AppState, error::Problem};
-use crate::promql::{self, Grid, METRICS, QueryError, Selection};
+use crate::{
+    metrics::{Description, Metric},
+    promql::{self, Grid, QueryError, Selection},
+};
 use form::Form;
 use json::{Data, Success};
 
@@ -169,9 +172,10 @@ async fn metadata(State(state): State<AppState>, form: Form) -> Answered {
     let own = state.metrics.descriptions();
     let wanted = form.get("metric");
     let mut known = BTreeMap::new();
-    for of in METRICS.into_iter().map(promql::Metric::description).chain(own) {
-        if wanted.is_none_or(|wanted| wanted == of.family) {
-            known.insert(of.family, [Metadata { r#type: of.kind, help: of.help, unit: "" }]);
+    for description in Metric::ALL.map(Metric::description).into_iter().chain(own) {
+        let Description { family, kind, help } = description;
+        if wanted.is_none_or(|wanted| wanted == family) {
+            known.insert(family, [Metadata { r#type: kind, help, unit: "" }]);
         }
     }
     let limit = form.limit()?;

@@ -24,7 +24,7 @@ pub use limits::{Limited, Limits};
 use crate::{
     clock::Clock,
     domain::Report,
-    observability::{Metrics, Sizes},
+    metrics::{Metrics, Sizes},
     storage::{self, Database, Writer},
 };
 

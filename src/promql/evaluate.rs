@@ -11,6 +11,8 @@ use super::{
     series::{Labels, NAME, Series},
 };
 
+use crate::metrics::BUCKET_LABEL;
+
 type Result<T> = std::result::Result<T, QueryError>;
 
 /// What a part of an expression comes to.
@@ -121,7 +123,7 @@ fn histogram_quantile(quantiles: &[f64], series: Vec<Series>) -> Vec<Series> {
     for Series { mut labels, points } in series {
         labels.remove(NAME);
         // What has no bound is not part of a histogram.
-        let Some(bound) = labels.remove("le").and_then(|bound| bound.parse().ok()) else {
+        let Some(bound) = labels.remove(BUCKET_LABEL).and_then(|bound| bound.parse().ok()) else {
             continue;
         };
         histograms.entry(labels).or_default().push((bound, points));

@@ -6,7 +6,6 @@
 
 mod aggregate;
 mod binary;
-mod catalog;
 mod error;
 mod evaluate;
 mod matcher;
@@ -22,7 +21,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use catalog::{Description, Kind, METRICS, Metric};
 pub use error::QueryError;
 
 pub use parse::duration;

@@ -13,7 +13,7 @@ use super::{
     selector::Selector,
     series::{Labels, NAME},
 };
-use crate::{domain::Dimension, storage::Database};
+use crate::{domain::Dimension, metrics::Metric, storage::Database};
 
 type Result<T> = std::result::Result<T, QueryError>;
 
@@ -118,4 +118,4 @@ impl Selection {
     }
 }
 
-const NEWEST: &str = super::Metric::NewestVersion.name();
+const NEWEST: &str = Metric::NewestVersion.name();

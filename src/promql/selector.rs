@@ -6,6 +6,7 @@ use super::{
     matcher::{Matcher, all_match},
     series::{Grid, NAME},
 };
+use crate::metrics::is_of_server;
 
 type Result<T> = std::result::Result<T, QueryError>;
 
@@ -31,9 +32,10 @@ impl Selector {
     /// The samples within a range before `time`: the deployments are counted each hour, the
     /// server itself each minute.
     pub fn samples_within(&self, time: i64, range_ms: i64) -> Result<Grid> {
-        let of_server = self.matchers.iter().any(|of| {
-            of.name == NAME && of.only_value().is_some_and(|name| name.starts_with("telemetry_"))
-        });
+        let of_server = self
+            .matchers
+            .iter()
+            .any(|of| of.name == NAME && of.only_value().is_some_and(is_of_server));
         let step = if of_server { MINUTE_MS } else { HOUR_MS };
         let end = time - self.offset_ms;
         let start = (end - range_ms).div_euclid(step) + 1;

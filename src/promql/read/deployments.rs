@@ -6,20 +6,15 @@ use jiff::Timestamp;
 
 use super::{HOUR_MS, Moments, Reader, Result, check_size, growth, profile_labels};
 use crate::{
-    domain::{BOUNDS_MS, BUCKETS, Dimension, StartupTimes, newer_release},
+    domain::{BUCKETS, Dimension, StartupTimes, newer_release},
+    metrics::{BUCKET_LABEL, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label},
     promql::{
-        catalog::Metric,
         plan::Growth,
         series::{Labels, NAME, Series},
     },
     storage::{Activity, DeploymentFilter, WINDOW_NAMES},
 };
 
-/// Starts that `mattermost_recent_start` lists.
-const RECENT: u32 = 100;
-/// Label of a histogram's part.
-const BOUND: &str = "le";
-const WINDOW: &str = "window";
 /// Labels of a start.
 const REPORT: &str = "report";
 const INSTANCE: &str = "instance_id";
@@ -54,13 +49,12 @@ impl Reader<'_> {
     async fn startup(&self, metric: Metric) -> Result<Vec<Series>> {
         let bounds = match metric {
             Metric::StartupBucket => {
-                let seconds = |&bound: &u32| (f64::from(bound) / 1000.0).to_string();
-                let names = BOUNDS_MS.iter().map(seconds).chain(["+Inf".to_owned()]).collect();
-                self.selected_values(BOUND, names).await
+                let bounds = bucket_bounds().map(bucket_label).into();
+                self.selected_values(BUCKET_LABEL, bounds).await
             }
             _ => vec![(0, String::new())],
         };
-        let extra: &[&str] = if metric == Metric::StartupBucket { &[BOUND] } else { &[] };
+        let extra: &[&str] = if metric == Metric::StartupBucket { &[BUCKET_LABEL] } else { &[] };
         let (labels, groups) = self.groups(extra).await?;
         let moments = self.moments();
         self.check(labels.len() * bounds.len(), moments.asked.len())?;
@@ -75,7 +69,7 @@ impl Reader<'_> {
                     buckets[bucket] += buckets[bucket - 1];
                 }
             }
-            let count = |moment: usize| counted[moment].buckets[BOUNDS_MS.len()];
+            let count = |moment: usize| counted[moment].buckets[BUCKETS - 1];
             for (bucket, bound) in &bounds {
                 let value = |moment: usize| match metric {
                     Metric::StartupBucket => counted[moment].buckets[*bucket],
@@ -86,7 +80,7 @@ impl Reader<'_> {
                 let mut labels = labels.clone();
                 match metric {
                     Metric::StartupBucket => {
-                        labels.insert(Cow::Borrowed(BOUND), bound.as_str().into());
+                        labels.insert(Cow::Borrowed(BUCKET_LABEL), bound.as_str().into());
                     }
                     Metric::StartupSum => {
                         points.iter_mut().flatten().for_each(|value| *value /= 1000.0);
@@ -111,12 +105,13 @@ impl Reader<'_> {
     }
 
     async fn activity(&self, metric: Metric) -> Result<Vec<Series>> {
-        let (labels, groups) = self.groups(&[WINDOW]).await?;
+        let (labels, groups) = self.groups(&[WINDOW_LABEL]).await?;
         let moments = self.moments();
         self.check(labels.len() * WINDOW_NAMES.len(), moments.asked.len())?;
         let now = Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX);
         let table = self.database.activity_at(now, &moments.asked, &groups).await?;
-        let windows = self.selected_values(WINDOW, WINDOW_NAMES.map(str::to_owned).into()).await;
+        let windows =
+            self.selected_values(WINDOW_LABEL, WINDOW_NAMES.map(str::to_owned).into()).await;
         let mut series = Vec::new();
         for (labels, row) in labels.into_iter().zip(table) {
             for (window, name) in &windows {
@@ -126,7 +121,7 @@ impl Reader<'_> {
                 };
                 let points = moments.at.iter().map(|at| Some(float(count(row[(*at)?]?)))).collect();
                 let mut labels = labels.clone();
-                labels.insert(Cow::Borrowed(WINDOW), name.as_str().into());
+                labels.insert(Cow::Borrowed(WINDOW_LABEL), name.as_str().into());
                 series.push(self.series(metric, labels, points));
             }
         }
@@ -174,7 +169,7 @@ impl Reader<'_> {
         let end = Timestamp::from_millisecond(end.saturating_add(1)).unwrap_or(Timestamp::MAX);
         let filter =
             DeploymentFilter { until: Some(end), starts_only: true, ..DeploymentFilter::default() };
-        let starts = self.database.deployments(&filter, RECENT).await?;
+        let starts = self.database.deployments(&filter, RECENT_STARTS).await?;
         let mut series = Vec::new();
         for start in starts {
             let mut labels = profile_labels(&start.profile, None);

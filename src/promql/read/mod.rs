@@ -10,10 +10,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use prometheus_client::metrics::MetricType;
 
 use super::{
     MAX_SERIES, MAX_VALUES,
-    catalog::{Kind, METRICS},
     error::QueryError,
     matcher::{Matcher, all_match},
     plan::{Grouping, Read},
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     domain::{Dimension, Profile},
+    metrics::Metric,
     storage::{Database, Groups, NOW},
 };
 
@@ -51,11 +52,11 @@ pub async fn read(
 ) -> Result<Vec<Series>> {
     let reader = Reader { database, now: now.as_millisecond(), grid, wanted };
     let mut series = Vec::new();
-    for metric in METRICS {
+    for metric in Metric::ALL {
         if !wanted.selector.selects_name(metric.name()).await {
             continue;
         }
-        if wanted.growth.is_some() && metric.kind() == Kind::Gauge {
+        if wanted.growth.is_some() && metric.kind() == MetricType::Gauge {
             return Err(growth_of_a_gauge(metric.name()));
         }
         series.extend(reader.metric(metric).await?);
@@ -89,11 +90,11 @@ pub async fn existing(
     let selector = Selector { offset_ms: 0, ..selector.clone() };
     let wanted = Read { keep: keep.cloned(), ..Read::from(selector) };
     let reader = Reader { database, now: grid.start, grid, wanted: &wanted };
-    for metric in METRICS {
+    for metric in Metric::ALL {
         if wanted.selector.selects_name(metric.name()).await {
             for series in reader.metric(metric).await? {
                 // A counter that is there stays; a gauge may have come to its end.
-                if metric.kind() == Kind::Gauge || series.points[0].is_some() {
+                if metric.kind() == MetricType::Gauge || series.points[0].is_some() {
                     tell(series.labels)?;
                 }
             }

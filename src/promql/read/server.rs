@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{Reader, Result, check_size, growth};
 use crate::{
+    metrics::Metric,
     promql::{
-        catalog::METRICS,
         matcher::Matcher,
         parse,
         plan::Growth,
@@ -19,7 +19,7 @@ use crate::{
 impl Reader<'_> {
     /// The server's own metrics that are selected: the numbers of their series, and labels.
     pub(super) async fn selected_of_server(&self) -> Result<Vec<(i64, Labels)>> {
-        if METRICS.iter().any(|metric| self.names_only(metric.name())) {
+        if Metric::ALL.iter().any(|metric| self.names_only(metric.name())) {
             return Ok(Vec::new());
         }
         let known = self.database.sample_series().await?;

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
     domain::EventKind,
-    observability::{Metrics, Sizes},
+    metrics::{Metrics, Sizes},
     simulation::{
         Clients, Fleet, Settings,
         panels::{Question, array, dashboards, panels, questions, text},

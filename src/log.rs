@@ -1,6 +1,4 @@
-//! What the server tells about itself: the log and its own metrics.
-
-mod metrics;
+//! The log, on standard error.
 
 use std::io::IsTerminal as _;
 
@@ -9,15 +7,13 @@ use tracing_subscriber::{
     filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-pub use metrics::{Metrics, ScrapeFormat, Sizes};
-
 use crate::config::LogFormat;
 
-/// Starts the log, on standard error.
+/// Starts the log.
 ///
 /// # Errors
 /// If the filter cannot be read or a log was started before.
-pub fn start_log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter: Targets =
         filter.parse().with_context(|| format!("RUST_LOG is not a tracing filter: {filter:?}"))?;
     let registry = tracing_subscriber::registry().with(filter);

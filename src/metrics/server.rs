@@ -18,11 +18,20 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::catalogue::Description;
 use crate::{
     domain::EventKind,
-    promql::Description,
     storage::{Database, Sample},
 };
+
+/// Beginning of the names of these metrics, before an underscore.
+const PREFIX: &str = "telemetry";
+
+/// True if a name is that of a metric of the server itself.
+#[must_use]
+pub fn is_of_server(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with('_'))
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejected {
@@ -48,19 +57,19 @@ pub enum ScrapeFormat {
     OpenMetrics,
 }
 
-/// Sizes that are read when they are asked for.
+/// Sizes that are read for each scrape.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sizes {
-    /// Reports that wait for the writer.
+    /// Number of reports that wait for the writer.
     pub queue: usize,
-    /// The database file.
+    /// Size of the database file.
     pub database_bytes: u64,
-    /// Its write-ahead log.
+    /// Size of its write-ahead log.
     pub log_bytes: u64,
 }
 
 impl Sizes {
-    /// Asks for them; `queue` reports wait.
+    /// Reads the sizes of the files; `queue` reports wait.
     #[must_use]
     pub fn of(database: &Database, queue: usize) -> Self {
         let (database_bytes, log_bytes) = database.bytes().unwrap_or_default();
@@ -68,7 +77,7 @@ impl Sizes {
     }
 }
 
-/// Counters and gauges, and the registry that writes them out.
+/// Counters and gauges, and the registry that encodes them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -92,7 +101,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
         let accepted = Family::<Accepted, Counter>::default();
@@ -111,7 +120,7 @@ impl Metrics {
             database_bytes: Gauge::default(),
             log_bytes: Gauge::default(),
         };
-        let mut registry = Registry::with_prefix("telemetry");
+        let mut registry = Registry::with_prefix(PREFIX);
         registry.register("reports_accepted", "Reports stored since the start", accepted);
         registry.register(
             "reports_rejected",
@@ -161,22 +170,22 @@ impl Metrics {
         metrics
     }
 
-    /// A report was turned away.
+    /// Counts a report that was refused.
     pub fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&Rejected { reason }).inc();
     }
 
-    /// A client went over its limit.
+    /// Counts a report of a client that is over its limit.
     pub fn limited_client(&self) {
         self.limited_clients.inc();
     }
 
-    /// An instance went over its limit.
+    /// Counts a report of an instance that is over its limit.
     pub fn limited_instance(&self) {
         self.limited_instances.inc();
     }
 
-    /// A transaction stored these reports and took so long.
+    /// Counts the reports of a transaction, and the time that it took.
     pub fn committed(&self, reports: impl Iterator<Item = EventKind>, time: Duration) {
         let (mut starts, mut heartbeats) = (0, 0);
         for event in reports {
@@ -192,12 +201,12 @@ impl Metrics {
         self.commit_seconds.observe(time.as_secs_f64());
     }
 
-    /// Events were deleted for their age.
-    pub fn pruned(&self, events: u64) {
-        self.pruned.inc_by(events);
+    /// Counts reports that were deleted for their age.
+    pub fn pruned(&self, reports: u64) {
+        self.pruned.inc_by(reports);
     }
 
-    /// A sample of each of the server's own series.
+    /// A sample of each series.
     #[must_use]
     pub fn samples(&self, sizes: Sizes) -> Vec<Sample> {
         self.set(sizes);
@@ -211,17 +220,17 @@ impl Metrics {
             .collect()
     }
 
-    /// Type and meaning of each of the server's own metrics.
+    /// Metadata of each family.
     #[must_use]
     pub fn descriptions(&self) -> Vec<Description> {
         let text = self.own_text();
         let mut described = Vec::new();
         let mut help = "";
         for line in text.lines() {
-            if let Some(of) = line.strip_prefix("# HELP ") {
-                help = of.split_once(' ').map_or("", |(_, help)| help);
-            } else if let Some(of) = line.strip_prefix("# TYPE ")
-                && let Some((family, kind)) = of.split_once(' ')
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                help = rest.split_once(' ').map_or("", |(_, help)| help);
+            } else if let Some(rest) = line.strip_prefix("# TYPE ")
+                && let Some((family, kind)) = rest.split_once(' ')
             {
                 described.push(Description {
                     family: family.to_owned(),
@@ -233,7 +242,7 @@ impl Metrics {
         described
     }
 
-    /// The server's own metrics in the Prometheus text format.
+    /// The metrics in the Prometheus text format.
     fn own_text(&self) -> String {
         let own = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
@@ -248,7 +257,7 @@ impl Metrics {
         self.log_bytes.set(i64::try_from(sizes.log_bytes).unwrap_or(i64::MAX));
     }
 
-    /// Writes out the server's own metrics and those of `fleet`.
+    /// The metrics of `fleet` and the server's own, in a text format.
     ///
     /// # Errors
     /// If a metric cannot be written, which does not happen to a string.
@@ -259,17 +268,17 @@ impl Metrics {
         format: ScrapeFormat,
     ) -> Result<String, std::fmt::Error> {
         self.set(sizes);
-        let mut of_fleet = Registry::with_prefix("mattermost");
-        of_fleet.register_collector(Box::new(fleet));
+        let mut fleet_registry = Registry::default();
+        fleet_registry.register_collector(Box::new(fleet));
         let own = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = String::new();
         match format {
             ScrapeFormat::Prometheus => {
-                prometheus_text::encode(&mut out, &of_fleet)?;
+                prometheus_text::encode(&mut out, &fleet_registry)?;
                 prometheus_text::encode(&mut out, &own)?;
             }
             ScrapeFormat::OpenMetrics => {
-                text::encode_registry(&mut out, &of_fleet)?;
+                text::encode_registry(&mut out, &fleet_registry)?;
                 text::encode_registry(&mut out, &own)?;
                 text::encode_eof(&mut out)?;
             }

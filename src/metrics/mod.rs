@@ -1,0 +1,9 @@
+//! Metrics: the catalogue of those of the fleet, and the server's own.
+
+mod catalogue;
+mod server;
+
+pub use catalogue::{
+    BUCKET_LABEL, Description, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label,
+};
+pub use server::{Metrics, ScrapeFormat, Sizes, is_of_server};
