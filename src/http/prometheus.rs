@@ -1,6 +1,7 @@
-//! The Prometheus HTTP API (<https://prometheus.io/docs/prometheus/latest/querying/api/>), as far as
-//! Grafana's data source and `promtool query` use it. Answers and errors have Prometheus' own
-//! form. What is answered stands in `docs/prometheus-api.md`.
+//! The [Prometheus HTTP API](https://prometheus.io/docs/prometheus/latest/querying/api/), as far as
+//! Grafana's data source and `promtool query` use it.
+//!
+//! Answers and errors have Prometheus' own form. `docs/prometheus-api.md` lists the routes.
 
 mod form;
 mod json;
@@ -21,12 +22,12 @@ use tokio::sync::SemaphorePermit;
 use super::{AppState, error::Problem};
 use crate::{
     metrics::{Description, Metric},
-    promql::{self, Grid, QueryError, Selection},
+    promql::{self, Discovery, Grid, QueryError},
 };
 use form::Form;
 use json::{Data, Success};
 
-/// All of its routes.
+/// All routes of the API.
 pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/api/v1/query", get(query).post(query))
@@ -38,13 +39,13 @@ pub fn routes() -> Router<AppState> {
         .route("/api/v1/status/buildinfo", get(buildinfo))
 }
 
-/// Waits for this request's turn, which lasts as long as what is returned.
+/// Waits for the turn of this request. The turn ends when the permit is dropped.
 async fn turn(state: &AppState) -> Option<SemaphorePermit<'_>> {
-    // It is never closed, so there is always one.
+    // The semaphore is never closed, so there is always a permit.
     state.queries.acquire().await.ok()
 }
 
-/// Why there is no answer: in the form of the Prometheus API instead of a problem document.
+/// An error in the form of the Prometheus API, instead of a problem document.
 #[derive(Debug)]
 struct ApiError(QueryError);
 
@@ -62,11 +63,13 @@ impl From<crate::storage::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let told = self.0.to_string();
-        let (status, kind, told, cause) = match self.0 {
-            QueryError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data", told, None),
-            QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution", told, None),
-            QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout", told, None),
+        let message = self.0.to_string();
+        let (status, kind, message, cause) = match self.0 {
+            QueryError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data", message, None),
+            QueryError::Execution(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "execution", message, None)
+            }
+            QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout", message, None),
             QueryError::Storage(error) if error.is_passing() => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -77,10 +80,10 @@ impl IntoResponse for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "the server could not answer".to_owned(),
-                Some(told),
+                Some(message),
             ),
         };
-        let body = json!({ "status": "error", "errorType": kind, "error": told });
+        let body = json!({ "status": "error", "errorType": kind, "error": message });
         let mut response = (status, axum::Json(body)).into_response();
         response.extensions_mut().insert(Problem { kind, cause });
         response
@@ -89,11 +92,11 @@ impl IntoResponse for ApiError {
 
 type Answered = Result<Response, ApiError>;
 
-fn bad_data(what: impl Into<String>) -> ApiError {
-    ApiError(QueryError::BadData(what.into()))
+fn bad_data(message: impl Into<String>) -> ApiError {
+    ApiError(QueryError::BadData(message.into()))
 }
 
-/// An expression at one moment.
+/// The value of an expression at one moment.
 async fn query(State(state): State<AppState>, form: Form) -> Answered {
     let now = state.clock.now();
     let time = form.time("time")?.unwrap_or(now.as_millisecond());
@@ -103,7 +106,7 @@ async fn query(State(state): State<AppState>, form: Form) -> Answered {
     Ok(Success(Data::at(time, answer, form.limit()?)).into_response())
 }
 
-/// An expression over time.
+/// The value of an expression over time.
 async fn query_range(State(state): State<AppState>, form: Form) -> Answered {
     let needed = |name| form.time(name)?.ok_or_else(|| form::missing(name));
     let (start, end) = (needed("start")?, needed("end")?);
@@ -126,17 +129,17 @@ async fn series(State(state): State<AppState>, form: Form) -> Answered {
     if form.all("match[]").next().is_none() {
         return Err(bad_data("no match[] parameter provided"));
     }
-    let selection = selection(&form)?;
+    let discovery = discovery(&form)?;
     let _turn = turn(&state).await;
-    let found = selection.series(&state.database, state.clock.now()).await?;
+    let found = discovery.series(&state.database, state.clock.now()).await?;
     Ok(Success(found.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
 /// The names of all labels, or of those that the selected series have.
 async fn labels(State(state): State<AppState>, form: Form) -> Answered {
-    let selection = selection(&form)?;
+    let discovery = discovery(&form)?;
     let _turn = turn(&state).await;
-    let names = selection.label_names(&state.database, state.clock.now()).await?;
+    let names = discovery.label_names(&state.database, state.clock.now()).await?;
     Ok(Success(names.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
@@ -147,17 +150,17 @@ async fn label_values(
     form: Form,
 ) -> Answered {
     let Path(name) = name.map_err(|_| bad_data("the name of the label is not UTF-8"))?;
-    let selection = selection(&form)?;
+    let discovery = discovery(&form)?;
     let _turn = turn(&state).await;
-    let values = selection.label_values(&state.database, state.clock.now(), &name).await?;
+    let values = discovery.label_values(&state.database, state.clock.now(), &name).await?;
     Ok(Success(values.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
-/// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and then make
+/// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and otherwise make
 /// no difference: every series lasts.
-fn selection(form: &Form) -> Result<Selection, ApiError> {
+fn discovery(form: &Form) -> Result<Discovery, ApiError> {
     let (_, _) = (form.time("start")?, form.time("end")?);
-    Ok(Selection::parse(form.all("match[]"))?)
+    Ok(Discovery::parse(form.all("match[]"))?)
 }
 
 #[derive(Debug, Serialize)]
@@ -167,7 +170,7 @@ struct Metadata {
     unit: &'static str,
 }
 
-/// Type and meaning of each metric.
+/// The kind and meaning of each metric.
 async fn metadata(State(state): State<AppState>, form: Form) -> Answered {
     let own = state.metrics.descriptions();
     let wanted = form.get("metric");

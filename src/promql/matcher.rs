@@ -1,21 +1,22 @@
-//! Conditions on a label.
+//! Matchers: conditions on the value of a label.
 
 use regex_lite::{Regex, RegexBuilder};
 
-use super::{error::QueryError, series::NAME};
+use super::{
+    error::{QueryError, Result},
+    limits,
+    series::NAME,
+};
 
-/// Memory of the first regular expression of a query. An alternation of a thousand versions takes
-/// a third of it, and as much again for a group around it.
-const MAX_PATTERN_BYTES: usize = 1024 * 1024;
-
-/// A label, and which of its values are selected.
+/// A condition on the value of a label.
 #[derive(Debug, Clone)]
 pub struct Matcher {
-    pub name: String,
+    /// Name of the label.
+    pub label: String,
     pub condition: Condition,
 }
 
-/// Which values are selected; a label that is not there has the empty value.
+/// A condition on a value. The value of a label that a series does not have is empty.
 #[derive(Debug, Clone)]
 pub enum Condition {
     Is(String),
@@ -25,21 +26,22 @@ pub enum Condition {
 }
 
 impl Matcher {
+    /// The matcher of one name.
     pub fn name_is(name: &str) -> Self {
-        Self { name: NAME.to_owned(), condition: Condition::Is(name.to_owned()) }
+        Self { label: NAME.to_owned(), condition: Condition::Is(name.to_owned()) }
     }
 
-    /// Whether it selects a value. Where there are many of them, [`all_match`] tells.
+    /// True if the matcher selects a value. See [`all_match`] where there are many values.
     pub fn is_match(&self, value: &str) -> bool {
         match &self.condition {
-            Condition::Is(of) => of == value,
-            Condition::IsNot(of) => of != value,
+            Condition::Is(wanted) => wanted == value,
+            Condition::IsNot(unwanted) => unwanted != value,
             Condition::Matches(pattern) => pattern.is_match(value),
             Condition::MatchesNot(pattern) => !pattern.is_match(value),
         }
     }
 
-    /// The only value that it selects, where there is one.
+    /// The only value that the matcher selects, if there is one.
     pub fn only_value(&self) -> Option<&str> {
         match &self.condition {
             Condition::Is(value) => Some(value),
@@ -48,10 +50,10 @@ impl Matcher {
     }
 }
 
-/// Whether each matcher selects the value beside it. A pattern can take milliseconds to tell, so
-/// after each of them others have their turn, and the time that a query may take is looked at.
-pub async fn all_match<'a>(beside: impl Iterator<Item = (&'a Matcher, &'a str)>) -> bool {
-    for (matcher, value) in beside {
+/// True if each matcher selects the value beside it. A pattern can take milliseconds, so other
+/// queries get a turn before each of them, and the time limit of this one is checked.
+pub async fn all_match<'a>(pairs: impl Iterator<Item = (&'a Matcher, &'a str)>) -> bool {
+    for (matcher, value) in pairs {
         if matches!(matcher.condition, Condition::Matches(_) | Condition::MatchesNot(_)) {
             tokio::task::yield_now().await;
         }
@@ -62,20 +64,20 @@ pub async fn all_match<'a>(beside: impl Iterator<Item = (&'a Matcher, &'a str)>)
     true
 }
 
-/// The `number`th regular expression of a query, which matches whole values. What it may take of
-/// memory and time gets less with each: the second has half of the first, the third a third.
+/// The `number`th regular expression of a query, counted from 1, which matches whole values. Its
+/// share of memory and time shrinks with each: the second has half of the first, the third a third.
 ///
 /// # Errors
-/// If it is none, or would take too much memory.
-pub fn pattern(text: &str, number: usize) -> Result<Regex, QueryError> {
+/// If the text is no regular expression, or would take too much memory.
+pub fn pattern(text: &str, number: usize) -> Result<Regex> {
     let build = |limit| {
         RegexBuilder::new(&format!("^(?:{text})$")).size_limit(limit).build().map_err(|error| {
             QueryError::BadData(format!("illegal regular expression {text:?}: {error}"))
         })
     };
-    let limit = MAX_PATTERN_BYTES / number;
+    let limit = limits::PATTERN_BYTES / number;
     let pattern = build(limit)?;
-    // While it matches, it takes as much for each group, though nobody asks what they matched.
+    // Matching takes as much memory again for each group, though no group is ever asked for.
     match pattern.captures_len() {
         1 => Ok(pattern),
         groups => build(limit / groups),
@@ -89,8 +91,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn others_have_their_turn_after_each_pattern() {
-        let with = |condition| Matcher { name: "os".to_owned(), condition };
+    async fn others_have_their_turn_before_each_pattern() {
+        let with = |condition| Matcher { label: "os".to_owned(), condition };
         let name = with(Condition::Is("linux".to_owned()));
         let pattern = with(Condition::Matches(pattern("l.*", 1).unwrap()));
         assert_eq!(all_match([(&name, "linux")].into_iter()).now_or_never(), Some(true));

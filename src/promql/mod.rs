@@ -1,49 +1,41 @@
-//! A part of PromQL, evaluated over what storage has counted.
+//! A part of PromQL, evaluated over the counts in storage.
 //!
-//! An expression becomes (`parse`) a plan, which names every series that it needs (`plan`); these
-//! are read (`read`); the rest is arithmetic over columns of numbers (`evaluate`). What is understood,
-//! and where it differs from Prometheus, stands in `docs/prometheus-api.md`.
+//! An expression is parsed (`parse`) into a plan, which names all series that it needs (`plan`). These
+//! are read from the database (`source`). The rest is arithmetic over columns of numbers
+//! (`evaluate`). `docs/prometheus-api.md` lists the parts that are supported and the differences from
+//! Prometheus.
+//!
+//! Modules point one way: `discovery` → `source` → `parse` → `plan` → `selector` → `matcher` →
+//! `series`, and `evaluate` → `plan`. `grouping` stands beside `matcher`; `limits` and `error` are below
+//! all of them.
 
-mod aggregate;
-mod binary;
+mod discovery;
 mod error;
 mod evaluate;
+mod grouping;
+mod limits;
 mod matcher;
 mod parse;
 mod plan;
-mod quantile;
-mod read;
-mod selection;
 mod selector;
 mod series;
-
-use std::time::Duration;
+mod source;
 
 use jiff::Timestamp;
 
+pub use discovery::Discovery;
 pub use error::QueryError;
-
 pub use parse::duration;
-pub use selection::Selection;
-pub use series::{Grid, Labels, NAME, Series};
+pub use series::{Grid, Labels, Series};
 
 use crate::storage::Database;
+use error::Result;
 use evaluate::Value;
+use limits::Held;
 use plan::{Plan, Root};
 use selector::Selector;
 
-/// Most moments of one query, as in Prometheus.
-pub const MAX_STEPS: usize = 11_000;
-/// Most series of one answer.
-pub const MAX_SERIES: usize = 10_000;
-/// Most values that one query may hold: moments times series.
-const MAX_VALUES: usize = 500_000;
-/// What a series costs besides its values, in values: its labels.
-const VALUES_PER_SERIES: usize = 32;
-/// Time for one query.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// What an expression came to.
+/// The value of an expression.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// A number at each moment.
@@ -63,7 +55,7 @@ pub async fn query(
     now: Timestamp,
     expression: &str,
     time: i64,
-) -> Result<Answer, QueryError> {
+) -> Result<Answer> {
     run_in_time(database, now, parse::expression(expression)?, Grid::at(time)).await
 }
 
@@ -76,13 +68,8 @@ pub async fn query_range(
     now: Timestamp,
     expression: &str,
     grid: Grid,
-) -> Result<Answer, QueryError> {
-    if grid.count > MAX_STEPS {
-        return Err(QueryError::BadData(format!(
-            "exceeded maximum resolution of {MAX_STEPS} points per timeseries. \
-             Try decreasing the query resolution (?step=XX)"
-        )));
-    }
+) -> Result<Answer> {
+    limits::check_steps(grid.count)?;
     let plan = parse::expression(expression)?;
     if matches!(plan.root, Root::Range { .. }) {
         return Err(QueryError::BadData(
@@ -99,47 +86,40 @@ async fn run_in_time(
     now: Timestamp,
     plan: Plan,
     grid: Grid,
-) -> Result<Answer, QueryError> {
-    tokio::time::timeout(TIME_LIMIT, run(database, now, plan, grid))
+) -> Result<Answer> {
+    tokio::time::timeout(limits::TIME, run(database, now, plan, grid))
         .await
-        .unwrap_or(Err(QueryError::Timeout(TIME_LIMIT)))
+        .unwrap_or(Err(QueryError::Timeout(limits::TIME)))
 }
 
-async fn run(
-    database: &Database,
-    now: Timestamp,
-    plan: Plan,
-    grid: Grid,
-) -> Result<Answer, QueryError> {
+async fn run(database: &Database, now: Timestamp, plan: Plan, grid: Grid) -> Result<Answer> {
+    let mut held = Held::default();
     let root = match plan.root {
         Root::Range { selector, range_ms } => {
             let samples = selector.samples_within(grid.start, range_ms)?;
-            // The offset is in the samples' own times.
+            // The times of the samples contain the offset.
             let selector = Selector { offset_ms: 0, ..selector };
-            let mut series = read::read(database, now, samples, &selector.into()).await?;
-            series.retain(|series| series.points.iter().any(Option::is_some));
+            let mut series =
+                source::read(database, now, samples, &selector.into(), &mut held).await?;
+            series.retain(Series::has_values);
             return Ok(Answer::Matrix(samples, series));
         }
         Root::Node(node) => node,
     };
     let mut columns = Vec::with_capacity(plan.reads.len());
-    let mut values = 0;
     for wanted in &plan.reads {
-        let series = read::read(database, now, grid, wanted).await?;
-        values += series.len() * (grid.count + VALUES_PER_SERIES);
-        read::check_size(values)?;
-        columns.push(series);
+        columns.push(source::read(database, now, grid, wanted, &mut held).await?);
     }
-    // Not on a thread that others wait for.
+    // The arithmetic may take seconds, in which the threads that serve requests must not wait.
     let evaluated =
         tokio::task::spawn_blocking(move || evaluate::evaluate(&root, &mut columns, grid.count))
             .await;
     let evaluated = evaluated
-        .unwrap_or_else(|_| Err(QueryError::Execution("the query was given up".into())))?;
+        .unwrap_or_else(|_| Err(QueryError::Execution("the query was cancelled".into())))?;
     Ok(match evaluated {
         Value::Scalar(numbers) => Answer::Scalar(numbers),
         Value::Vector { mut series, ordered } => {
-            series.retain(|series| series.points.iter().any(Option::is_some));
+            series.retain(Series::has_values);
             if !ordered || grid.count > 1 {
                 series.sort_by(|a, b| a.labels.cmp(&b.labels));
             }

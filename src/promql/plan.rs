@@ -1,19 +1,19 @@
-//! What is to be read and done for an expression.
+//! The plan of an expression: the series that it reads, and the operations on them.
 
-use super::selector::Selector;
+use super::{grouping::Grouping, selector::Selector};
 
-/// What an expression needs, and what is done with it.
+/// The series that an expression reads, and the operations on them.
 #[derive(Debug)]
 pub struct Plan {
     pub root: Root,
-    /// The series that it needs; [`Node::Read`] names one by its place.
+    /// The series that are read; [`Node::Read`] names one by its place.
     pub reads: Vec<Read>,
 }
 
 /// The outermost part of an expression.
 #[derive(Debug)]
 pub enum Root {
-    /// One with a value at each moment.
+    /// An expression with a value at each moment.
     Node(Node),
     /// The samples within a range before the moment.
     Range { selector: Selector, range_ms: i64 },
@@ -23,10 +23,10 @@ pub enum Root {
 #[derive(Debug)]
 pub struct Read {
     pub selector: Selector,
-    /// Their growth is wanted, not their value.
+    /// The growth that is read instead of the value.
     pub growth: Option<Growth>,
-    /// Labels of a report that the sum around it will leave: series may be added up where they are
-    /// read.
+    /// Labels of a report that the sum around the series keeps: the database may add up series that
+    /// differ in no other label.
     pub keep: Option<Grouping>,
 }
 
@@ -37,37 +37,31 @@ pub struct Growth {
     pub per_second: bool,
 }
 
-/// Labels that are left, or dropped.
-#[derive(Debug, Clone)]
-pub enum Grouping {
-    By(Vec<String>),
-    Without(Vec<String>),
-}
-
-/// An operation on what its parts come to.
+/// An operation on the values of its operands.
 #[derive(Debug)]
 pub enum Node {
     Number(f64),
     Read(usize),
     Negate(Box<Node>),
     Scalar(Box<Node>),
-    Sort { of: Box<Node>, descending: bool },
-    HistogramQuantile { quantile: Box<Node>, of: Box<Node> },
+    Sort { operand: Box<Node>, descending: bool },
+    HistogramQuantile { quantile: Box<Node>, operand: Box<Node> },
     Aggregate(Aggregate),
     Binary(Binary),
 }
 
-/// Many series into few.
+/// An aggregation of many series into few.
 #[derive(Debug)]
 pub struct Aggregate {
-    pub how: How,
+    pub aggregation: Aggregation,
+    /// The number that some aggregations take before the series.
     pub parameter: Option<Box<Node>>,
     pub grouping: Grouping,
-    pub of: Box<Node>,
+    pub operand: Box<Node>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum Aggregation {
     Sum,
     Avg,
     Min,
@@ -78,13 +72,13 @@ pub enum How {
     Quantile,
 }
 
-/// Arithmetic or comparison of two parts.
+/// Arithmetic or comparison of two operands.
 #[derive(Debug)]
 pub struct Binary {
     pub operator: Operator,
-    /// A comparison gives 0 or 1 instead of leaving out.
+    /// A comparison gives 0 or 1 instead of leaving series out.
     pub gives_bool: bool,
-    /// By which labels series of both sides belong together.
+    /// The labels by which a series of one side belongs to one of the other.
     pub matching: Grouping,
     pub left: Box<Node>,
     pub right: Box<Node>,
@@ -106,16 +100,22 @@ pub enum Operator {
     LessOrEqual,
 }
 
-impl From<Selector> for Read {
-    fn from(selector: Selector) -> Self {
-        Self { selector, growth: None, keep: None }
+impl Operator {
+    pub const fn compares(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::NotEqual
+                | Self::Greater
+                | Self::Less
+                | Self::GreaterOrEqual
+                | Self::LessOrEqual
+        )
     }
 }
 
-impl Grouping {
-    pub fn labels(&self) -> &[String] {
-        match self {
-            Self::By(labels) | Self::Without(labels) => labels,
-        }
+impl From<Selector> for Read {
+    fn from(selector: Selector) -> Self {
+        Self { selector, growth: None, keep: None }
     }
 }

@@ -1,8 +1,8 @@
+//! Series: their labels, and their values at the moments of a grid.
+
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use super::plan::Grouping;
-
-/// The label that holds a series' name.
+/// The label that holds the name of a series.
 pub const NAME: &str = "__name__";
 
 /// Labels of a series, its name among them.
@@ -17,14 +17,21 @@ pub struct Series {
     pub points: Vec<Option<f64>>,
 }
 
+impl Series {
+    /// True if there is a value at any moment.
+    pub fn has_values(&self) -> bool {
+        self.points.iter().any(Option::is_some)
+    }
+}
+
 /// Moments at equal distances, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
-    /// The first.
+    /// The first moment.
     pub start: i64,
-    /// Distance to the next.
+    /// Distance from one moment to the next.
     pub step: i64,
-    /// How many.
+    /// Number of moments.
     pub count: usize,
 }
 
@@ -35,28 +42,9 @@ impl Grid {
         Self { start: time, step: 1, count: 1 }
     }
 
-    /// All of them, in order.
+    /// All moments, in order.
     pub fn times(self) -> impl Iterator<Item = i64> {
         std::iter::successors(Some(self.start), move |time| Some(time.saturating_add(self.step)))
             .take(self.count)
-    }
-}
-
-impl Grouping {
-    /// The labels that it leaves, without the name unless that is asked for.
-    pub fn apply(&self, labels: &Labels) -> Labels {
-        labels
-            .iter()
-            .filter(|(label, _)| self.keeps(label))
-            .map(|(label, value)| (label.clone(), Arc::clone(value)))
-            .collect()
-    }
-
-    /// Whether it leaves a label.
-    pub fn keeps(&self, label: &str) -> bool {
-        match self {
-            Self::By(named) => named.iter().any(|named| named == label),
-            Self::Without(named) => label != NAME && named.iter().all(|named| named != label),
-        }
     }
 }

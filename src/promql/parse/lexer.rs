@@ -1,12 +1,10 @@
-//! From text to the words, numbers and symbols of PromQL.
+//! The lexer: splits an expression into words, numbers and symbols.
 
 use std::borrow::Cow;
 
-use crate::promql::error::QueryError;
+use crate::promql::error::{QueryError, Result};
 
-type Result<T> = std::result::Result<T, QueryError>;
-
-/// The units of a duration, in the order in which they follow each other, in milliseconds.
+/// Units of a duration in milliseconds, in the order in which they follow each other.
 const UNITS: [(&str, i64); 7] = [
     ("y", 365 * 86_400_000),
     ("w", 7 * 86_400_000),
@@ -17,23 +15,23 @@ const UNITS: [(&str, i64); 7] = [
     ("ms", 1),
 ];
 
-/// Symbols, the longer before those that they begin with.
+/// Symbols. A symbol stands before those that it begins with.
 const SYMBOLS: [&str; 24] = [
     "==", "!=", ">=", "<=", "=~", "!~", "=", ">", "<", "+", "-", "*", "/", "%", "^", "(", ")", "{",
     "}", "[", "]", ",", ":", "@",
 ];
 
-/// The smallest part of an expression that means something.
+/// The smallest part of an expression that has a meaning.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Token<'a> {
     Number(f64),
-    /// In milliseconds.
+    /// A duration in milliseconds.
     Duration(i64),
-    /// A string literal's value.
+    /// The value of a string literal.
     Text(String),
     /// A name or a keyword.
     Word(&'a str),
-    /// An operator, a bracket, or what separates.
+    /// An operator, a bracket or a separator.
     Symbol(&'static str),
     End,
 }
@@ -55,7 +53,7 @@ impl std::fmt::Display for Token<'_> {
 #[derive(Debug)]
 pub struct Lexer<'a> {
     text: &'a str,
-    /// Where the next token is looked for, in bytes.
+    /// Position after the last token, in bytes.
     at: usize,
 }
 
@@ -64,10 +62,10 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next token, and where it begins.
+    /// The next token, and its position in bytes.
     ///
     /// # Errors
-    /// If there is none in what follows.
+    /// If the text goes on with something that is no token.
     pub fn next(&mut self) -> Result<(Token<'a>, usize)> {
         self.skip_blanks_and_comments();
         let begin = self.at;
@@ -91,10 +89,10 @@ impl<'a> Lexer<'a> {
         Ok((token, begin))
     }
 
-    /// The error that is told of what begins at `at`.
-    pub fn error(&self, at: usize, what: impl std::fmt::Display) -> QueryError {
+    /// A parse error at a position in bytes.
+    pub fn error(&self, at: usize, message: impl std::fmt::Display) -> QueryError {
         let character = self.text[..at].chars().count() + 1;
-        QueryError::BadData(format!("parse error at character {character}: {what}"))
+        QueryError::BadData(format!("parse error at character {character}: {message}"))
     }
 
     fn skip_blanks_and_comments(&mut self) {
@@ -110,7 +108,7 @@ impl<'a> Lexer<'a> {
 
     fn number_or_duration(&self, rest: &str) -> Result<(Token<'a>, usize)> {
         let mut length = leading(rest, |c| is_word(c) || c == '.').len();
-        // The sign of an exponent is part of the number.
+        // The sign of an exponent belongs to the number.
         if rest[..length].ends_with(['e', 'E'])
             && is_decimal(&rest[..length - 1])
             && rest[length..].starts_with(['+', '-'])
@@ -125,9 +123,9 @@ impl<'a> Lexer<'a> {
         Ok((token, length))
     }
 
-    /// A string literal, as Go writes it.
+    /// A string literal in the syntax of Go.
     fn string(&self, rest: &str, quote: char) -> Result<(Token<'a>, usize)> {
-        let broken = |what: &str| self.error(self.at, what);
+        let broken = |message: &str| self.error(self.at, message);
         let mut value = Vec::new();
         let mut after = &rest[1..];
         loop {
@@ -148,9 +146,9 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// What a text begins with that consists of certain characters.
-fn leading(text: &str, of: impl Fn(char) -> bool) -> &str {
-    &text[..text.find(|c| !of(c)).unwrap_or(text.len())]
+/// The beginning of a text, up to the first character that is not wanted.
+fn leading(text: &str, wanted: impl Fn(char) -> bool) -> &str {
+    &text[..text.find(|c| !wanted(c)).unwrap_or(text.len())]
 }
 
 const fn is_word(character: char) -> bool {
@@ -166,8 +164,8 @@ fn is_decimal(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 
-/// A number as Go reads it: decimal, or hexadecimal after `0x`, or octal after `0`; with
-/// underscores between the digits.
+/// A number in the syntax of Go: decimal, hexadecimal after `0x`, or octal after `0`. Underscores
+/// may stand between the digits.
 #[expect(clippy::cast_precision_loss, reason = "a number of PromQL is a float")]
 fn number(text: &str) -> Option<f64> {
     let text = without_underscores(text)?;
@@ -179,8 +177,8 @@ fn number(text: &str) -> Option<f64> {
     octal.or_else(|| text.parse().ok())
 }
 
-/// A number without the underscores in it; none where one does not stand before a digit and after
-/// another or the `x`.
+/// A number without its underscores. `None` where one does not stand before a digit and after
+/// another digit or the `x`.
 fn without_underscores(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('_') {
         return Some(Cow::Borrowed(text));
@@ -208,7 +206,7 @@ pub fn duration(text: &str) -> Option<i64> {
     (!text.is_empty()).then_some(length)
 }
 
-/// Reads what follows a backslash, and returns what follows that.
+/// Reads the part of an escape sequence after its backslash, and returns the text after that.
 fn escape<'t>(after: &'t str, quote: char, value: &mut Vec<u8>) -> Option<&'t str> {
     let kind = after.chars().next()?;
     let coded = |skip: usize, digits: usize, radix: u32| {
@@ -329,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_told_with_its_place() {
-        for (text, told) in [
+    fn an_error_names_its_place() {
+        for (text, message) in [
             ("1.2.3", "1: bad number or duration \"1.2.3\""),
             ("1__0", "1: bad number or duration \"1__0\""),
             ("1_", "1: bad number or duration \"1_\""),
@@ -350,7 +348,7 @@ mod tests {
             ("  \u{e9}", "3: unexpected character '\u{e9}'"),
         ] {
             let error = Lexer::new(text).next().unwrap_err().to_string();
-            assert_eq!(error, format!("parse error at character {told}"), "{text}");
+            assert_eq!(error, format!("parse error at character {message}"), "{text}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! From the text of an expression to its plan. Refuses, by its name, what this server does not
-//! understand.
+//! The parser: turns the text of an expression into its plan. An error names the construct that this
+//! server does not support.
 //!
 //! The grammar is that of [Prometheus](https://prometheus.io/docs/prometheus/latest/querying/basics/),
 //! the precedence of its operators included.
@@ -11,30 +11,25 @@ mod selectors;
 use lexer::{Lexer, Token};
 
 use super::{
-    error::QueryError,
-    plan::{Binary, Grouping, Node, Operator, Plan, Read, Root},
+    error::{QueryError, Result},
+    grouping::Grouping,
+    limits,
+    plan::{Binary, Node, Operator, Plan, Read, Root},
     selector::Selector,
 };
 
 pub use selectors::{duration, selector, selectors};
 
-type Result<T> = std::result::Result<T, QueryError>;
-
-/// Longest expression, in bytes; the body of a form is not longer either.
-const MAX_LENGTH: usize = 16 * 1024;
-/// Operands, arguments and pairs of parentheses; more than any person writes. What they make up
-/// is not deeper either.
-const MAX_PARTS: usize = 100;
-/// How tightly a multiplication binds, and a sign before an expression.
+/// Precedence of a multiplication, and of a sign before an expression.
 const PRODUCT: u8 = 3;
-/// Words that name no series where an expression begins.
+/// Words that are no name of a series at the beginning of an expression.
 const RESERVED: [&str; 8] =
     ["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"];
 
-/// Reads an expression.
+/// Parses an expression.
 ///
 /// # Errors
-/// If it is none, or has something that is not supported.
+/// If the text is no expression, has an unsupported construct or is over a limit.
 pub fn expression(text: &str) -> Result<Plan> {
     let mut parser = Parser::new(text)?;
     if parser.next.0 == Token::End {
@@ -52,9 +47,9 @@ pub fn expression(text: &str) -> Result<Plan> {
 /// A part of an expression, by the type of its value.
 enum Part {
     Scalar(Node),
-    /// One value of each of some series.
+    /// Series with one value at each moment.
     Vector(Node),
-    /// Samples of some series.
+    /// Series with the samples of a range.
     Range {
         selector: Selector,
         range_ms: i64,
@@ -73,43 +68,47 @@ impl Part {
 
 struct Parser<'a> {
     lexer: Lexer<'a>,
-    /// The next token, and where it begins.
+    /// The next token, and its position.
     next: (Token<'a>, usize),
-    /// How many parts there were.
+    /// Number of parts so far; see [`limits::PARTS`].
     parts: usize,
-    /// How many regular expressions there were.
+    /// Number of regular expressions so far.
     patterns: usize,
     reads: Vec<Read>,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Result<Self> {
-        if text.len() > MAX_LENGTH {
-            return Err(QueryError::BadData(format!("the expression is over {MAX_LENGTH} bytes")));
+        if text.len() > limits::EXPRESSION_BYTES {
+            return Err(QueryError::BadData(format!(
+                "the expression is longer than {} bytes",
+                limits::EXPRESSION_BYTES
+            )));
         }
         let mut lexer = Lexer::new(text);
         let next = lexer.next()?;
         Ok(Self { lexer, next, parts: 0, patterns: 0, reads: Vec::new() })
     }
 
-    /// An expression whose operators bind at least as tightly as `least`.
+    /// Parses an expression whose operators have at least the precedence `least`.
     fn expression(&mut self, least: u8) -> Result<Part> {
         self.parts += 1;
-        if self.parts > MAX_PARTS {
+        if self.parts > limits::PARTS {
             return Err(QueryError::BadData(format!(
-                "the expression has more than {MAX_PARTS} parts"
+                "the expression has more than {} parts",
+                limits::PARTS
             )));
         }
         let mut left = self.operand()?;
-        while let Some((operator, binds)) = self.operator()?
-            && binds >= least
+        while let Some((operator, precedence)) = self.operator()?
+            && precedence >= least
         {
-            left = self.operation(left, operator, binds)?;
+            left = self.operation(left, operator, precedence)?;
         }
         Ok(left)
     }
 
-    /// The operator that comes next, if one does, and how tightly it binds.
+    /// The next operator with its precedence, if an operator comes next.
     fn operator(&self) -> Result<Option<(Operator, u8)>> {
         Ok(Some(match &self.next.0 {
             Token::Symbol("==") => (Operator::Equal, 1),
@@ -131,8 +130,8 @@ impl<'a> Parser<'a> {
         }))
     }
 
-    /// An operation, from its operator on.
-    fn operation(&mut self, left: Part, operator: Operator, binds: u8) -> Result<Part> {
+    /// Parses the rest of an operation, from its operator on.
+    fn operation(&mut self, left: Part, operator: Operator, precedence: u8) -> Result<Part> {
         let (_, at) = self.advance()?;
         let gives_bool = self.take_word(&["bool"])?.is_some();
         if gives_bool && !operator.compares() {
@@ -142,22 +141,23 @@ impl<'a> Parser<'a> {
         if let Some(word) = self.take_word(&["group_left", "group_right"])? {
             return Err(QueryError::unsupported(word));
         }
-        // Only powers are taken together from the right.
-        let least = if operator == Operator::Power { binds } else { binds + 1 };
+        // Of all operators only the power groups from the right.
+        let least = if operator == Operator::Power { precedence } else { precedence + 1 };
         let (left, right, scalars) = match (left, self.expression(least)?) {
             (Part::Scalar(left), Part::Scalar(right)) => (left, right, 2),
             (Part::Scalar(left), Part::Vector(right))
             | (Part::Vector(left), Part::Scalar(right)) => (left, right, 1),
             (Part::Vector(left), Part::Vector(right)) => (left, right, 0),
             _ => {
-                let what = "binary expression must contain only scalar and instant vector types";
-                return Err(self.error(at, what));
+                let message = "binary expression must contain only scalar and instant vector types";
+                return Err(self.error(at, message));
             }
         };
         if scalars == 2 && operator.compares() && !gives_bool {
             return Err(self.error(at, "comparisons between scalars must use BOOL modifier"));
         }
-        if scalars > 0 && matching.as_ref().is_some_and(|of| !of.labels().is_empty()) {
+        let has_labels = |grouping: &Grouping| !grouping.labels().is_empty();
+        if scalars > 0 && matching.as_ref().is_some_and(has_labels) {
             return Err(self.error(at, "vector matching only allowed between instant vectors"));
         }
         let node = Node::Binary(Binary {
@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
         Ok(if scalars == 2 { Part::Scalar(node) } else { Part::Vector(node) })
     }
 
-    /// An operand: what stands between operators.
+    /// Parses an operand, the part between two operators.
     fn operand(&mut self) -> Result<Part> {
         let (token, at) = self.advance()?;
         let opens = self.next.0 == Token::Symbol("(");
@@ -201,18 +201,18 @@ impl<'a> Parser<'a> {
     }
 
     fn signed(&mut self, sign: &str, at: usize) -> Result<Part> {
-        // A power binds more tightly than a sign before it.
+        // A power has a higher precedence than a sign before it.
         let part = self.expression(PRODUCT + 1)?;
         let negate = |node| if sign == "-" { Node::Negate(Box::new(node)) } else { node };
         match part {
             Part::Scalar(node) => Ok(Part::Scalar(negate(node))),
             Part::Vector(node) => Ok(Part::Vector(negate(node))),
-            Part::Range { .. } => Err(self.error(at, "a sign stands before a range vector")),
+            Part::Range { .. } => Err(self.error(at, "a sign cannot stand before a range vector")),
         }
     }
 
-    /// Labels in parentheses, after one of two keywords if it comes next: the first keeps them, the
-    /// second drops them.
+    /// Parses labels in parentheses after one of two keywords, if one comes next. The first keyword
+    /// keeps the labels, the second drops them.
     fn grouping(&mut self, by: &'static str, without: &'static str) -> Result<Option<Grouping>> {
         let Some(word) = self.take_word(&[by, without])? else {
             return Ok(None);
@@ -222,23 +222,24 @@ impl<'a> Parser<'a> {
         Ok(Some(if word == by { Grouping::By(labels) } else { Grouping::Without(labels) }))
     }
 
-    /// What commas separate, up to a bracket; a comma may also stand before that.
+    /// Parses a list of items with commas between them, up to a bracket. A comma may also stand before
+    /// the bracket.
     fn list<T>(
         &mut self,
         end: &'static str,
-        one: impl Fn(&mut Self) -> Result<T>,
+        item: impl Fn(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let mut all = Vec::new();
+        let mut items = Vec::new();
         while !self.take(end)? {
-            all.push(one(self)?);
+            items.push(item(self)?);
             if !self.take(",")? && self.next.0 != Token::Symbol(end) {
                 return Err(self.unexpected(&format!("expected \",\" or {end:?}")));
             }
         }
-        Ok(all)
+        Ok(items)
     }
 
-    /// A label's name, which may be quoted.
+    /// Parses the name of a label, which may be quoted.
     fn label(&mut self) -> Result<String> {
         match self.advance()? {
             (Token::Word(label), _) if !label.contains(':') => Ok(label.to_owned()),
@@ -247,13 +248,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Goes on to the next token, and returns the one before.
+    /// Takes the next token and its position.
     fn advance(&mut self) -> Result<(Token<'a>, usize)> {
         let next = self.lexer.next()?;
         Ok(std::mem::replace(&mut self.next, next))
     }
 
-    /// Takes a symbol if it comes next.
+    /// Takes a symbol if it comes next; true if it does.
     fn take(&mut self, symbol: &'static str) -> Result<bool> {
         let comes = self.next.0 == Token::Symbol(symbol);
         if comes {
@@ -270,7 +271,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes one of some keywords if it comes next; the keyword is returned as it is listed.
+    /// Takes one of some keywords if it comes next, and returns it in the spelling of the list.
     fn take_word(&mut self, keywords: &[&'static str]) -> Result<Option<&'static str>> {
         let Token::Word(word) = self.next.0 else {
             return Ok(None);
@@ -289,17 +290,17 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn unexpected(&self, instead: &str) -> QueryError {
+    fn unexpected(&self, expected: &str) -> QueryError {
         let (token, at) = &self.next;
-        self.error(*at, format!("unexpected {token}, {instead}"))
+        self.error(*at, format!("unexpected {token}, {expected}"))
     }
 
-    fn error(&self, at: usize, what: impl std::fmt::Display) -> QueryError {
-        self.lexer.error(at, what)
+    fn error(&self, at: usize, message: impl std::fmt::Display) -> QueryError {
+        self.lexer.error(at, message)
     }
 }
 
-/// Whether a word is one of some keywords, whose letters may be of either case.
+/// True if a word is one of some keywords, in upper or lower case.
 fn is(word: &str, keywords: &[&str]) -> bool {
     keywords.iter().any(|keyword| keyword.eq_ignore_ascii_case(word))
 }

@@ -1,40 +1,36 @@
-//! Which series, within which time.
+//! Selectors of series, with their matchers, range and offset.
 
 use super::{
-    super::{
-        error::QueryError,
-        matcher::{Condition, Matcher, pattern},
-        plan::{Node, Read},
-        selector::Selector,
-        series::NAME,
-    },
-    Parser, Part, RESERVED, Result, is,
+    Parser, Part, RESERVED, is,
     lexer::{self, Token},
 };
+use crate::promql::{
+    error::{QueryError, Result},
+    limits,
+    matcher::{Condition, Matcher, pattern},
+    plan::{Node, Read},
+    selector::Selector,
+    series::NAME,
+};
 
-/// Regular expressions of one query.
-const MAX_PATTERNS: usize = 20;
-/// Longest range, offset or step.
-const CENTURIES_MS: i64 = 1000 * 365 * 86_400_000;
-
-/// Reads what selects some series, such as `name{label="value"}`.
+/// Parses a selector, such as `name{label="value"}`, without range and offset.
 ///
 /// # Errors
-/// If it is anything else.
+/// If the text is anything else.
 pub fn selector(text: &str) -> Result<Selector> {
     selector_after(&mut 0, text)
 }
 
-/// Reads several of them.
+/// Parses the selectors of one request, which share the limit on regular expressions.
 ///
 /// # Errors
-/// If one is anything else.
+/// If one of the texts is anything else.
 pub fn selectors<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<Selector>> {
     let mut patterns = 0;
     texts.into_iter().map(|text| selector_after(&mut patterns, text)).collect()
 }
 
-/// Reads one, after a number of regular expressions.
+/// Parses a selector. `patterns` is the number of regular expressions in those before it.
 fn selector_after(patterns: &mut usize, text: &str) -> Result<Selector> {
     let mut parser = Parser { patterns: *patterns, ..Parser::new(text)? };
     let matchers = match parser.advance()? {
@@ -50,14 +46,14 @@ fn selector_after(patterns: &mut usize, text: &str) -> Result<Selector> {
     Ok(Selector { matchers, offset_ms: 0 })
 }
 
-/// Reads a length of time: `5m`, `1h30m`, or a number of seconds. In milliseconds.
+/// Parses a step in milliseconds: `5m`, `1h30m`, or a number of seconds.
 ///
 /// # Errors
-/// If it is neither, or does not lie between a millisecond and some centuries.
+/// If the text is neither, or the step is out of range.
 pub fn duration(text: &str) -> Result<i64> {
     let length = match text.parse::<f64>() {
         Ok(seconds) => milliseconds(seconds),
-        Err(_) => lexer::duration(text).and_then(within_centuries),
+        Err(_) => lexer::duration(text).and_then(in_range),
     };
     match length {
         Some(..=0) => Err(QueryError::BadData(
@@ -70,19 +66,19 @@ pub fn duration(text: &str) -> Result<i64> {
     }
 }
 
-/// A number of seconds in milliseconds; none where it is out of range.
+/// A number of seconds in milliseconds; `None` where it is out of range.
 fn milliseconds(seconds: f64) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "what is too large stays so")]
+    #[expect(clippy::cast_possible_truncation, reason = "a number that is too large stays so")]
     let length = seconds.is_finite().then(|| (seconds * 1000.0).round() as i64)?;
-    within_centuries(length)
+    in_range(length)
 }
 
-fn within_centuries(length: i64) -> Option<i64> {
-    (length.unsigned_abs() < CENTURIES_MS.unsigned_abs()).then_some(length)
+fn in_range(length: i64) -> Option<i64> {
+    (length.unsigned_abs() < limits::DURATION_MS.unsigned_abs()).then_some(length)
 }
 
 impl Parser<'_> {
-    /// Series, after their name, and after the brace if there is one; or samples of them.
+    /// Parses the rest of a selector, after its name and its brace, if it has them.
     pub(super) fn series(&mut self, name: Option<&str>, brace: bool) -> Result<Part> {
         let matchers = self.matchers(name, brace)?;
         let range_ms = if self.take("[")? { Some(self.range()?) } else { None };
@@ -107,7 +103,8 @@ impl Parser<'_> {
         Part::Vector(Node::Read(self.reads.len() - 1))
     }
 
-    /// Sees to it that no range, offset or moment follows, which stand after series only, and once.
+    /// Refuses a range, an offset or a moment after an operand: they belong to a selector, and each
+    /// may stand there once.
     pub(super) fn end_of_operand(&mut self) -> Result<()> {
         let at = self.next.1;
         match self.next.0 {
@@ -115,17 +112,17 @@ impl Parser<'_> {
             Token::Symbol("[") => {
                 self.advance()?;
                 self.range()?;
-                Err(self.error(at, "a range stands after the selector of series only, and once"))
+                Err(self.error(at, "a range may follow only a selector, and only once"))
             }
-            Token::Word(word) if is(word, &["offset"]) => Err(self.error(
-                at,
-                "an offset stands after the selector of series or of a range only, and once",
-            )),
+            Token::Word(word) if is(word, &["offset"]) => {
+                Err(self
+                    .error(at, "an offset may follow only a selector or its range, and only once"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The length of a range, after its bracket.
+    /// Parses the length of a range, after its bracket.
     fn range(&mut self) -> Result<i64> {
         let at = self.next.1;
         let length = self.length()?;
@@ -134,16 +131,16 @@ impl Parser<'_> {
         }
         self.expect("]")?;
         if length == 0 {
-            return Err(self.error(at, "a range must be a millisecond or longer"));
+            return Err(self.error(at, "a range must be at least one millisecond"));
         }
         Ok(length)
     }
 
-    /// A length of time, in milliseconds: a duration, or a number of seconds.
+    /// Parses a length of time in milliseconds: a duration, or a number of seconds.
     fn length(&mut self) -> Result<i64> {
         let (token, at) = self.advance()?;
         let length = match token {
-            Token::Duration(length) => within_centuries(length),
+            Token::Duration(length) => in_range(length),
             Token::Number(seconds) => milliseconds(seconds),
             token => {
                 return Err(self.error(at, format!("unexpected {token}, expected a duration")));
@@ -152,35 +149,35 @@ impl Parser<'_> {
         length.ok_or_else(|| self.error(at, "a duration is out of range"))
     }
 
-    /// The conditions of a selector, after its name, and after the brace if there is one.
+    /// Parses the matchers of a selector, after its name and its brace, if it has them.
     fn matchers(&mut self, name: Option<&str>, brace: bool) -> Result<Vec<Matcher>> {
         let at = self.next.1;
         let mut matchers: Vec<Matcher> = name.map(Matcher::name_is).into_iter().collect();
         if brace {
             matchers.extend(self.list("}", Self::matcher)?);
         }
-        if name.is_some() && matchers[1..].iter().any(|of| of.name == NAME) {
+        if name.is_some() && matchers[1..].iter().any(|matcher| matcher.label == NAME) {
             return Err(self.error(at, "metric name must not be set twice"));
         }
-        if matchers.iter().all(|of| of.is_match("")) {
-            let what = "vector selector must contain at least one non-empty matcher";
-            return Err(self.error(at, what));
+        if matchers.iter().all(|matcher| matcher.is_match("")) {
+            let message = "vector selector must contain at least one non-empty matcher";
+            return Err(self.error(at, message));
         }
         Ok(matchers)
     }
 
     fn matcher(&mut self) -> Result<Matcher> {
         let quoted = matches!(self.next.0, Token::Text(_));
-        let name = self.label()?;
+        let label = self.label()?;
         if quoted && matches!(self.next.0, Token::Symbol("," | "}")) {
-            // Alone, it is the name of the series.
-            return Ok(Matcher::name_is(&name));
+            // A quoted text without a condition is the name of the series.
+            return Ok(Matcher::name_is(&label));
         }
         let (operator, at) = self.advance()?;
         if !matches!(operator, Token::Symbol("=" | "!=" | "=~" | "!~")) {
-            let what =
+            let message =
                 format!("unexpected {operator}, expected one of \"=\", \"!=\", \"=~\", \"!~\"");
-            return Err(self.error(at, what));
+            return Err(self.error(at, message));
         }
         let value = match self.advance()? {
             (Token::Text(value), _) => value,
@@ -197,14 +194,15 @@ impl Parser<'_> {
         if matches!(self.next.0, Token::Word(word) if is(word, &["or"])) {
             return Err(QueryError::unsupported("\"or\" between matchers"));
         }
-        Ok(Matcher { name, condition })
+        Ok(Matcher { label, condition })
     }
 
     fn pattern(&mut self, text: &str) -> Result<regex_lite::Regex> {
         self.patterns += 1;
-        if self.patterns > MAX_PATTERNS {
+        if self.patterns > limits::PATTERNS {
             return Err(QueryError::BadData(format!(
-                "the query has more than {MAX_PATTERNS} regular expressions"
+                "the query has more than {} regular expressions",
+                limits::PATTERNS
             )));
         }
         pattern(text, self.patterns)

@@ -1,3 +1,5 @@
+//! Tests of the parser.
+
 use std::ops::Add as _;
 
 use proptest::prelude::*;
@@ -14,7 +16,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn operators_are_taken_in_the_order_of_prometheus() {
+fn operators_have_the_precedence_of_prometheus() {
     for (text, meant) in [
         ("a - b - c", "(a - b) - c"),
         ("a ^ b ^ c", "a ^ (b ^ c)"),
@@ -35,7 +37,7 @@ fn operators_are_taken_in_the_order_of_prometheus() {
 }
 
 #[test]
-fn what_is_written_in_several_ways_means_the_same() {
+fn several_spellings_mean_the_same() {
     for (text, meant) in [
         ("SUM(x) By (os,)", "sum by (os) (x)"),
         ("sum by (\"os\") (x)", "sum by (os) (x)"),
@@ -58,15 +60,16 @@ fn what_is_written_in_several_ways_means_the_same() {
 }
 
 #[test]
-fn a_plan_names_what_is_read() {
+fn a_plan_names_the_series_that_are_read() {
     let plan = expression(
         "sum by (os) (increase(x{le!=\"1\",os=~\"a|b\"}[1h] offset -1d)) / ignoring (os) y",
     )
     .unwrap();
     let [starts, other] = &plan.reads[..] else { panic!("{:?}", plan.reads) };
-    let selects = |of: &Read| {
-        let matchers = of.selector.matchers.iter();
-        matchers.map(|of| format!("{} {:?}", of.name, of.condition)).collect::<Vec<_>>()
+    let selects = |read: &Read| {
+        let matchers = read.selector.matchers.iter();
+        let shown = matchers.map(|matcher| format!("{} {:?}", matcher.label, matcher.condition));
+        shown.collect::<Vec<_>>()
     };
     assert_eq!(
         selects(starts),
@@ -82,14 +85,15 @@ fn a_plan_names_what_is_read() {
     assert_eq!(
         format!("{:?}", plan.root),
         "Node(Binary(Binary { operator: Divide, gives_bool: false, matching: Without([\"os\"]), \
-         left: Aggregate(Aggregate { how: Sum, parameter: None, grouping: By([\"os\"]), of: Read(0) }), \
+         left: Aggregate(Aggregate { aggregation: Sum, parameter: None, grouping: By([\"os\"]), \
+         operand: Read(0) }), \
          right: Read(1) }))"
     );
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
-    for (text, told) in [
+fn an_error_names_its_place() {
+    for (text, message) in [
         (" # nothing", "1: no expression found in input"),
         ("x +", "4: unexpected end of input"),
         ("(x", "3: unexpected end of input, expected \")\""),
@@ -101,7 +105,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("1 > 2", "3: comparisons between scalars must use BOOL modifier"),
         ("x + on (os) 1", "3: vector matching only allowed between instant vectors"),
         ("1 + x[5m]", "3: binary expression must contain only scalar and instant vector types"),
-        ("-x[5m]", "1: a sign stands before a range vector"),
+        ("-x[5m]", "1: a sign cannot stand before a range vector"),
         ("sum(1)", "5: expected type instant vector in sum(), got scalar"),
         ("sum(x, y)", "6: unexpected \",\", expected \")\""),
         ("sum by (os,,) (x)", "12: unexpected \",\", expected a label"),
@@ -112,15 +116,12 @@ fn what_is_wrong_is_told_with_its_place() {
         ("scalar(x[1m])", "8: expected type instant vector in scalar(), got range vector"),
         ("x[5m", "5: unexpected end of input, expected \"]\""),
         ("x[]", "3: unexpected \"]\", expected a duration"),
-        ("x[0s]", "3: a range must be a millisecond or longer"),
+        ("x[0s]", "3: a range must be at least one millisecond"),
         ("x[1e300]", "3: a duration is out of range"),
         ("x offset 1001y", "10: a duration is out of range"),
-        ("x[5m][5m]", "6: a range stands after the selector of series only, and once"),
-        ("x offset 5m [5m]", "13: a range stands after the selector of series only, and once"),
-        (
-            "sum(x) offset 5m",
-            "8: an offset stands after the selector of series or of a range only, and once",
-        ),
+        ("x[5m][5m]", "6: a range may follow only a selector, and only once"),
+        ("x offset 5m [5m]", "13: a range may follow only a selector, and only once"),
+        ("sum(x) offset 5m", "8: an offset may follow only a selector or its range, and only once"),
         ("{}", "2: vector selector must contain at least one non-empty matcher"),
         ("{os=~\".*\"}", "2: vector selector must contain at least one non-empty matcher"),
         ("x{__name__=\"y\"}", "3: metric name must not be set twice"),
@@ -130,12 +131,12 @@ fn what_is_wrong_is_told_with_its_place() {
         ("x{os=a}", "6: unexpected \"a\", expected a string"),
         ("x{os=\"a\" db_type=\"b\"}", "10: unexpected \"db_type\", expected \",\" or \"}\""),
     ] {
-        assert_eq!(refused(text), format!("parse error at character {told}"), "{text}");
+        assert_eq!(refused(text), format!("parse error at character {message}"), "{text}");
     }
 }
 
 #[test]
-fn what_is_not_supported_is_told_by_name() {
+fn an_unsupported_construct_is_named() {
     for (text, name) in [
         ("abs(x)", "the function abs()"),
         ("x and y", "the operator and"),
@@ -155,13 +156,13 @@ fn what_is_not_supported_is_told_by_name() {
 }
 
 #[test]
-fn what_would_cost_too_much_is_refused() {
+fn an_expression_over_a_limit_is_refused() {
     let sum = |terms: usize| vec!["1"; terms].join(" + ");
-    plan(&sum(MAX_PARTS));
-    plan(&"(".repeat(MAX_PARTS - 1).add("1").add(&")".repeat(MAX_PARTS - 1)));
+    plan(&sum(limits::PARTS));
+    plan(&"(".repeat(limits::PARTS - 1).add("1").add(&")".repeat(limits::PARTS - 1)));
     let stairs = (1..40).fold("1".to_owned(), |text, n| format!("({text}){}", "+1".repeat(n)));
     for text in [
-        sum(MAX_PARTS + 1),
+        sum(limits::PARTS + 1),
         stairs,
         "(".repeat(8000),
         "-".repeat(8000),
@@ -178,7 +179,10 @@ fn what_would_cost_too_much_is_refused() {
     plan(&format!("x{{v=~\"{}\"}}", versions.join("|")));
     assert!(refused("x{os=~\"(\"}").starts_with("illegal regular expression \"(\""));
     assert!(refused("x{os=~\"(a{200}){200}\"}").starts_with("illegal regular expression"));
-    assert_eq!(refused(&" ".repeat(MAX_LENGTH + 1)), "the expression is over 16384 bytes");
+    assert_eq!(
+        refused(&" ".repeat(limits::EXPRESSION_BYTES + 1)),
+        "the expression is longer than 16384 bytes"
+    );
 }
 
 #[test]
@@ -249,15 +253,16 @@ const PIECES: [&str; 40] = [
 ];
 
 proptest! {
-    /// Whatever comes, it is told or refused; and parentheses around the whole change nothing.
+    /// Any sequence is parsed or refused without a panic, and parentheses around the whole change
+    /// nothing.
     #[test]
     fn any_sequence_of_pieces(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..12)) {
         let text = pieces.join(" ");
-        let within = format!("({text}\n)");
-        match (expression(&text), expression(&within)) {
-            (Ok(alone), Ok(within)) => prop_assert_eq!(format!("{alone:?}"), format!("{within:?}")),
+        let enclosed = format!("({text}\n)");
+        match (expression(&text), expression(&enclosed)) {
+            (Ok(alone), Ok(enclosed)) => prop_assert_eq!(format!("{alone:?}"), format!("{enclosed:?}")),
             (Err(_), Err(_)) => {}
-            (alone, within) => prop_assert!(false, "{text}: {alone:?} {within:?}"),
+            (alone, enclosed) => prop_assert!(false, "{text}: {alone:?} {enclosed:?}"),
         }
     }
 

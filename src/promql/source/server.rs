@@ -1,13 +1,14 @@
-//! The server's own metrics.
+//! The series of the server's own metrics, one sample a minute.
 
 use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Reader, Result, check_size, growth};
+use super::{Reader, growth, growth_of_a_gauge};
 use crate::{
     metrics::Metric,
     promql::{
+        error::Result,
         matcher::Matcher,
         parse,
         plan::Growth,
@@ -17,9 +18,10 @@ use crate::{
 };
 
 impl Reader<'_> {
-    /// The server's own metrics that are selected: the numbers of their series, and labels.
+    /// The series that are selected: their numbers in the database, and their labels.
     pub(super) async fn selected_of_server(&self) -> Result<Vec<(i64, Labels)>> {
-        if Metric::ALL.iter().any(|metric| self.names_only(metric.name())) {
+        let only_name = self.wanted.selector.only_name();
+        if Metric::ALL.iter().any(|metric| only_name == Some(metric.name())) {
             return Ok(Vec::new());
         }
         let known = self.database.sample_series().await?;
@@ -28,33 +30,36 @@ impl Reader<'_> {
             let labels = stored_labels(&series);
             let name = labels.get(NAME).map_or("", |name| &**name);
             if self.wanted.selector.selects_name(name).await && self.selects_labels(&labels).await {
+                self.held.with(selected.len() + 1, self.grid.count)?;
                 selected.push((id, labels));
             }
         }
         Ok(selected)
     }
 
+    /// The series that are selected, with their values.
     pub(super) async fn of_server(&self) -> Result<Vec<Series>> {
         let selected = self.selected_of_server().await?;
         if selected.is_empty() {
             return Ok(Vec::new());
         }
-        check_size(selected.len().saturating_mul(self.grid.count))?;
         let (ids, labels): (Vec<_>, Vec<_>) = selected.into_iter().unzip();
+        if self.wanted.growth.is_some()
+            && let Some(gauge) = names(&labels).find(|name| !is_counter(name))
+        {
+            return Err(growth_of_a_gauge(gauge));
+        }
         let time =
             |time: i64| Timestamp::from_millisecond(time.min(self.now)).unwrap_or(Timestamp::MIN);
         let ends: Vec<Timestamp> = self.times().map(time).collect();
+        let tables = if self.wanted.growth.is_some() { 2 } else { 1 };
+        self.held.check_table(ids.len(), tables * ends.len())?;
         let at_end = self.database.samples_at(&ids, &ends).await?;
         let fresh = |sample: &Option<(Timestamp, f64)>, end: Timestamp| {
             let (taken, value) = (*sample)?;
             let age = end.as_second() - taken.as_second();
             (age <= (LONGEST_GAP + 1) * 60).then_some(value)
         };
-        if self.wanted.growth.is_some()
-            && let Some(gauge) = names(&labels).find(|name| !is_counter(name))
-        {
-            return Err(super::growth_of_a_gauge(gauge));
-        }
         let Some(Growth { range_ms, per_second }) = self.wanted.growth else {
             return Ok(labels
                 .into_iter()
@@ -67,7 +72,7 @@ impl Reader<'_> {
                 .collect());
         };
         let begins: Vec<Timestamp> =
-            self.times().map(|moment| time(moment.saturating_sub(range_ms))).collect();
+            self.times().map(|end| time(end.saturating_sub(range_ms))).collect();
         let at_begin = self.database.samples_at(&ids, &begins).await?;
         let firsts = self.database.first_samples(&ids).await?;
         let mut series = Vec::new();
@@ -77,12 +82,11 @@ impl Reader<'_> {
             let points = (0..self.grid.count)
                 .map(|place| {
                     let (taken, end) = ended[place]?;
-                    // It grew within the range, or it is known to have stayed the same.
-                    let within = taken > begins[place];
-                    if !within {
+                    // Without a sample within the range, the one before it must still hold.
+                    if taken <= begins[place] {
                         fresh(&ended[place], ends[place])?;
                     }
-                    // Where nothing is known of the beginning, from the first that is known.
+                    // A series that began within the range grows from its first sample.
                     let (_, begin) = begun[place].or(first)?;
                     Some(growth(end - begin, range_ms, per_second))
                 })
@@ -91,26 +95,21 @@ impl Reader<'_> {
         }
         Ok(series)
     }
-
-    /// Whether the selector asks for this name and no other.
-    fn names_only(&self, name: &str) -> bool {
-        self.wanted
-            .selector
-            .matchers
-            .iter()
-            .any(|of| of.name == NAME && of.only_value() == Some(name))
-    }
 }
 
 fn names(labels: &[Labels]) -> impl Iterator<Item = &str> {
     labels.iter().filter_map(|labels| labels.get(NAME).map(|name| &**name))
 }
 
-/// The labels of a series that is stored as the text format writes it, which PromQL reads, too.
+/// The labels of a stored series. Its name in the database has the text format, which is a selector
+/// of PromQL, too.
 fn stored_labels(series: &str) -> Labels {
     let Ok(selector) = parse::selector(series) else {
         return Labels::new();
     };
-    let label = |of: Matcher| Some((Cow::Owned(of.name.clone()), Arc::from(of.only_value()?)));
+    let label = |matcher: Matcher| {
+        let value = Arc::from(matcher.only_value()?);
+        Some((Cow::Owned(matcher.label), value))
+    };
     selector.matchers.into_iter().filter_map(label).collect()
 }

@@ -79,7 +79,7 @@ mod tests {
     fn within_a_bucket_by_its_share() {
         let buckets = vec![(INF, 20.0), (1.0, 10.0), (0.5, 0.0)];
         assert_eq!(of_histogram(0.25, buckets.clone()), 0.75);
-        // What lies above the last bound is told as that bound.
+        // The quantile of a value above the last bound is that bound.
         assert_eq!(of_histogram(0.9, buckets.clone()), 1.0);
         assert_eq!(of_histogram(-1.0, buckets.clone()), -INF);
         assert_eq!(of_histogram(2.0, buckets), INF);

@@ -1,27 +1,29 @@
-//! The metrics of the deployments.
+//! The series of the metrics of the fleet, `mattermost_…`.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 
-use super::{HOUR_MS, Moments, Reader, Result, check_size, growth, profile_labels};
+use super::{HOUR_MS, Moments, Reader, growth, profile_labels};
 use crate::{
     domain::{BUCKETS, Dimension, StartupTimes, newer_release},
     metrics::{BUCKET_LABEL, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label},
     promql::{
+        error::Result,
         plan::Growth,
         series::{Labels, NAME, Series},
     },
     storage::{Activity, DeploymentFilter, WINDOW_NAMES},
 };
 
-/// Labels of a start.
+/// Labels of a recent start besides those of a report.
 const REPORT: &str = "report";
 const INSTANCE: &str = "instance_id";
-const TIME: &str = "startup_time_ms";
+const STARTUP_TIME: &str = "startup_time_ms";
 
 impl Reader<'_> {
-    pub(super) async fn metric(&self, metric: Metric) -> Result<Vec<Series>> {
+    /// The series of a metric that are selected, with their values.
+    pub(super) async fn of_fleet(&self, metric: Metric) -> Result<Vec<Series>> {
         match metric {
             Metric::Starts => self.starts().await,
             Metric::StartupBucket | Metric::StartupSum | Metric::StartupCount => {
@@ -35,9 +37,9 @@ impl Reader<'_> {
     }
 
     async fn starts(&self) -> Result<Vec<Series>> {
-        let (labels, groups) = self.groups(&[]).await?;
+        let (labels, groups) = self.groups(&[], 1).await?;
         let moments = self.moments();
-        self.check(labels.len(), moments.asked.len())?;
+        self.held.check_table(labels.len(), moments.asked.len())?;
         let table = self.database.starts_at(&moments.asked, &groups).await?;
         let series = labels.into_iter().zip(table).map(|(labels, counted)| {
             let points = self.counter(&moments, |moment| counted[moment], |moment| counted[moment]);
@@ -47,23 +49,24 @@ impl Reader<'_> {
     }
 
     async fn startup(&self, metric: Metric) -> Result<Vec<Series>> {
-        let bounds = match metric {
+        let (bounds, own): (_, &[&str]) = match metric {
             Metric::StartupBucket => {
                 let bounds = bucket_bounds().map(bucket_label).into();
-                self.selected_values(BUCKET_LABEL, bounds).await
+                (self.selected_values(BUCKET_LABEL, bounds).await, &[BUCKET_LABEL])
             }
-            _ => vec![(0, String::new())],
+            _ => (vec![(0, String::new())], &[]),
         };
-        let extra: &[&str] = if metric == Metric::StartupBucket { &[BUCKET_LABEL] } else { &[] };
-        let (labels, groups) = self.groups(extra).await?;
+        if bounds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (labels, groups) = self.groups(own, bounds.len()).await?;
         let moments = self.moments();
-        self.check(labels.len() * bounds.len(), moments.asked.len())?;
-        // All parts are read, whichever are wanted.
-        check_size(labels.len().saturating_mul(BUCKETS * moments.asked.len()))?;
+        // The table has all buckets, even if one is selected.
+        self.held.check_table(labels.len(), BUCKETS * moments.asked.len())?;
         let table = self.database.startup_at(&moments.asked, &groups).await?;
         let mut series = Vec::with_capacity(labels.len() * bounds.len());
         for (labels, mut counted) in labels.into_iter().zip(table) {
-            // From how many fell into each bucket to how many into it or one below.
+            // Storage counts each bucket alone; a bucket of PromQL contains those below it.
             for StartupTimes { buckets, .. } in &mut counted {
                 for bucket in 1..buckets.len() {
                     buckets[bucket] += buckets[bucket - 1];
@@ -98,20 +101,25 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         let moments = self.moments();
+        self.held.with(1, self.grid.count)?;
         let counted = self.database.instances_at(&moments.asked).await?;
-        let which = usize::from(metric == Metric::InstancesReturned);
-        let points = moments.at.iter().map(|at| Some(float(counted[(*at)?]?[which]))).collect();
+        let number = usize::from(metric == Metric::InstancesReturned);
+        let points = moments.at.iter().map(|at| Some(float(counted[(*at)?]?[number]))).collect();
         Ok(vec![self.series(metric, Labels::new(), points)])
     }
 
     async fn activity(&self, metric: Metric) -> Result<Vec<Series>> {
-        let (labels, groups) = self.groups(&[WINDOW_LABEL]).await?;
+        let windows = WINDOW_NAMES.map(str::to_owned).into();
+        let windows = self.selected_values(WINDOW_LABEL, windows).await;
+        if windows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (labels, groups) = self.groups(&[WINDOW_LABEL], windows.len()).await?;
         let moments = self.moments();
-        self.check(labels.len() * WINDOW_NAMES.len(), moments.asked.len())?;
+        // The table has all windows, even if one is selected.
+        self.held.check_table(labels.len(), WINDOW_NAMES.len() * moments.asked.len())?;
         let now = Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX);
         let table = self.database.activity_at(now, &moments.asked, &groups).await?;
-        let windows =
-            self.selected_values(WINDOW_LABEL, WINDOW_NAMES.map(str::to_owned).into()).await;
         let mut series = Vec::new();
         for (labels, row) in labels.into_iter().zip(table) {
             for (window, name) in &windows {
@@ -161,7 +169,7 @@ impl Reader<'_> {
     }
 
     async fn recent_starts(&self) -> Result<Vec<Series>> {
-        let own = [REPORT, INSTANCE, TIME];
+        let own = [REPORT, INSTANCE, STARTUP_TIME];
         if !self.selects_others(&own) {
             return Ok(Vec::new());
         }
@@ -178,7 +186,7 @@ impl Reader<'_> {
                 (Cow::Borrowed(INSTANCE), start.instance_id.into()),
             ]);
             if let Some(time) = start.startup_ms {
-                labels.insert(Cow::Borrowed(TIME), time.to_string().into());
+                labels.insert(Cow::Borrowed(STARTUP_TIME), time.to_string().into());
             }
             if !self.selects_labels(&labels).await {
                 continue;
@@ -192,16 +200,17 @@ impl Reader<'_> {
         Ok(series)
     }
 
-    /// The values of a counter, or its growth. It is there from its first count on.
+    /// The values of a counter, or its growth. The counter exists from the moment on at which
+    /// `reports` is not 0.
     fn counter(
         &self,
         moments: &Moments,
-        is_there: impl Fn(usize) -> u64,
+        reports: impl Fn(usize) -> u64,
         value: impl Fn(usize) -> u64,
     ) -> Vec<Option<f64>> {
         let ends = moments.at.iter().zip(&moments.before);
         ends.map(|(at, before)| {
-            let at = (*at).filter(|at| is_there(*at) > 0)?;
+            let at = (*at).filter(|at| reports(*at) > 0)?;
             Some(match self.wanted.growth {
                 None => float(value(at)),
                 Some(Growth { range_ms, per_second }) => {

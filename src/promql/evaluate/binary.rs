@@ -1,49 +1,37 @@
-//! Arithmetic and comparison.
+//! Arithmetic and comparison of two operands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{
-    error::QueryError,
-    evaluate::{Value, without_names},
-    plan::{Binary, Grouping, Operator},
+use super::values::{Value, without_names};
+use crate::promql::{
+    error::{QueryError, Result},
+    grouping::Grouping,
+    plan::{Binary, Operator},
     series::{Labels, NAME, Series},
 };
 
-type Result<T> = std::result::Result<T, QueryError>;
-
-/// Works on two parts at each moment.
-pub fn operate(of: &Binary, left: Value, right: Value) -> Result<Value> {
+/// Evaluates an operation at each moment.
+pub fn operate(binary: &Binary, left: Value, right: Value) -> Result<Value> {
     match (left, right) {
         (Value::Scalar(left), Value::Scalar(right)) => {
-            let both = left.into_iter().zip(right);
-            Ok(Value::Scalar(both.map(|(left, right)| of.operator.number(left, right)).collect()))
+            let pairs = left.into_iter().zip(right);
+            let numbers = pairs.map(|(left, right)| binary.operator.number(left, right));
+            Ok(Value::Scalar(numbers.collect()))
         }
         (Value::Vector { series, .. }, Value::Scalar(numbers)) => {
-            with_numbers(of, series, &numbers, false)
+            with_numbers(binary, series, &numbers, false)
         }
         (Value::Scalar(numbers), Value::Vector { series, .. }) => {
-            with_numbers(of, series, &numbers, true)
+            with_numbers(binary, series, &numbers, true)
         }
         (Value::Vector { series: left, .. }, Value::Vector { series: right, .. }) => {
-            one_to_one(of, left, right)
+            one_to_one(binary, left, right)
         }
     }
 }
 
 impl Operator {
-    pub const fn compares(self) -> bool {
-        matches!(
-            self,
-            Self::Equal
-                | Self::NotEqual
-                | Self::Greater
-                | Self::Less
-                | Self::GreaterOrEqual
-                | Self::LessOrEqual
-        )
-    }
-
-    /// The result; of a comparison 1 or 0.
+    /// The result of the operator; of a comparison 1 or 0.
     #[expect(clippy::float_cmp, reason = "PromQL compares exactly")]
     fn number(self, left: f64, right: f64) -> f64 {
         match self {
@@ -64,7 +52,7 @@ impl Operator {
 }
 
 impl Binary {
-    /// The result where both sides are there; `kept` is what a comparison leaves.
+    /// The result where both sides have a value. A comparison that is true gives `kept`.
     fn value(&self, left: f64, right: f64, kept: f64) -> Option<f64> {
         let number = self.operator.number(left, right);
         if self.operator.compares() && !self.gives_bool {
@@ -74,14 +62,15 @@ impl Binary {
         }
     }
 
-    /// Whether a series keeps its name: what a comparison leaves is the series itself.
+    /// True if a series keeps its name: a comparison selects among series and does not change them.
     const fn keeps_name(&self) -> bool {
         self.operator.compares() && !self.gives_bool
     }
 }
 
+/// Evaluates the operation between series and the number at each moment.
 fn with_numbers(
-    of: &Binary,
+    binary: &Binary,
     mut series: Vec<Series>,
     numbers: &[f64],
     numbers_are_left: bool,
@@ -91,34 +80,34 @@ fn with_numbers(
             *point = point.and_then(|value| {
                 let (left, right) =
                     if numbers_are_left { (number, value) } else { (value, number) };
-                of.value(left, right, value)
+                binary.value(left, right, value)
             });
         }
     }
-    let series = if of.keeps_name() { series } else { without_names(series)? };
+    let series = if binary.keeps_name() { series } else { without_names(series)? };
     Ok(Value::unordered(series))
 }
 
-/// What a group of series has at one moment.
+/// The values of a group of series at one moment.
 #[derive(Debug, Clone, Copy)]
-enum There {
-    Nothing,
+enum Partner {
+    None,
     One(f64),
     Several,
 }
 
-/// What each group of the series that share the matching labels has at each moment.
-fn by_shared_labels(of: &Binary, series: Vec<Series>) -> BTreeMap<Labels, Vec<There>> {
-    let mut groups: BTreeMap<Labels, Vec<There>> = BTreeMap::new();
+/// The values at each moment of each group of series that have the same matching labels.
+fn partners(matching: &Grouping, series: Vec<Series>) -> BTreeMap<Labels, Vec<Partner>> {
+    let mut groups: BTreeMap<Labels, Vec<Partner>> = BTreeMap::new();
     for Series { labels, points } in series {
         let group = groups
-            .entry(of.matching.apply(&labels))
-            .or_insert_with(|| vec![There::Nothing; points.len()]);
-        for (there, value) in group.iter_mut().zip(points) {
+            .entry(matching.apply(&labels))
+            .or_insert_with(|| vec![Partner::None; points.len()]);
+        for (partner, value) in group.iter_mut().zip(points) {
             if let Some(value) = value {
-                *there = match there {
-                    There::Nothing => There::One(value),
-                    There::One(_) | There::Several => There::Several,
+                *partner = match partner {
+                    Partner::None => Partner::One(value),
+                    Partner::One(_) | Partner::Several => Partner::Several,
                 };
             }
         }
@@ -126,41 +115,42 @@ fn by_shared_labels(of: &Binary, series: Vec<Series>) -> BTreeMap<Labels, Vec<Th
     groups
 }
 
-/// Each series of the left side with the one of the right side whose labels match.
-fn one_to_one(of: &Binary, left: Vec<Series>, right: Vec<Series>) -> Result<Value> {
-    let partners = by_shared_labels(of, right);
+/// Evaluates the operation between each series of the left side and the one of the right side whose
+/// labels match.
+fn one_to_one(binary: &Binary, left: Vec<Series>, right: Vec<Series>) -> Result<Value> {
+    let groups = partners(&binary.matching, right);
     let mut results: BTreeMap<Labels, Series> = BTreeMap::new();
     for series in left {
-        let shared = of.matching.apply(&series.labels);
-        let Some(partners) = partners.get(&shared) else {
+        let shared = binary.matching.apply(&series.labels);
+        let Some(partners) = groups.get(&shared) else {
             continue;
         };
         let mut points = Vec::with_capacity(series.points.len());
         for (value, partner) in series.points.iter().zip(partners) {
             points.push(match (value, partner) {
-                (Some(value), There::One(partner)) => of.value(*value, *partner, *value),
-                (Some(_), There::Several) => return Err(duplicates(&shared, "right")),
+                (Some(value), Partner::One(partner)) => binary.value(*value, *partner, *value),
+                (Some(_), Partner::Several) => return Err(duplicates(&shared, "right")),
                 _ => None,
             });
         }
-        let mut labels = match of.matching {
+        let mut labels = match binary.matching {
             Grouping::By(_) => shared.clone(),
             Grouping::Without(_) => series
                 .labels
                 .into_iter()
-                .filter(|(label, _)| label == NAME || of.matching.keeps(label))
+                .filter(|(label, _)| label == NAME || binary.matching.keeps(label))
                 .collect(),
         };
-        if !of.keeps_name() {
+        if !binary.keeps_name() {
             labels.remove(NAME);
         }
-        // Two series of the left side may come to the same labels, at different moments.
+        // Two series of the left side may get the same labels, at different moments.
         match results.entry(labels) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            Entry::Vacant(entry) => {
                 let labels = entry.key().clone();
                 entry.insert(Series { labels, points });
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
+            Entry::Occupied(mut entry) => {
                 for (known, point) in entry.get_mut().points.iter_mut().zip(points) {
                     if known.is_some() && point.is_some() {
                         return Err(duplicates(&shared, "left"));
