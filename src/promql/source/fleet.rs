@@ -1,6 +1,6 @@
 //! The series of the metrics of the fleet, `mattermost_…`.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, ops::Range};
 
 use jiff::Timestamp;
 
@@ -146,26 +146,37 @@ impl Reader<'_> {
             .map(|(profile, hour)| (hour, profile.image_version.clone()))
             .collect();
         first.sort();
-        let mut series: BTreeMap<String, Vec<Option<f64>>> = BTreeMap::new();
-        let mut to_come = first.into_iter().peekable();
+        let mut first = first.into_iter().peekable();
         let mut newest = None;
+        // A release is the newest at moments that follow each other, until there is a newer one.
+        let mut spans: Vec<(String, Range<usize>)> = Vec::new();
         for (position, time) in self.times().enumerate() {
-            while let Some((_, version)) = to_come.next_if(|(hour, _)| hour * HOUR_MS <= time) {
+            while let Some((_, version)) = first.next_if(|(hour, _)| hour * HOUR_MS <= time) {
                 newest = newer_release(newest, version);
             }
-            if let Some(newest) = &newest {
-                series.entry(newest.clone()).or_insert_with(|| vec![None; self.grid.count])
-                    [position] = Some(1.0);
+            match (&newest, spans.last_mut()) {
+                (Some(newest), Some((version, span))) if version == newest => {
+                    span.end = position + 1;
+                }
+                (Some(newest), _) => spans.push((newest.clone(), position..position + 1)),
+                (None, _) => {}
             }
         }
+        spans.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut selected = Vec::new();
-        for (version, points) in series {
+        for (version, span) in spans {
             let labels = Labels::from([(Cow::Borrowed(VERSION), version.into())]);
             if self.selects_labels(&labels).await {
-                selected.push(self.series(Metric::NewestVersion, labels, points));
+                selected.push((labels, span));
             }
         }
-        Ok(selected)
+        self.held.with(selected.len(), self.grid.count)?;
+        let series = selected.into_iter().map(|(labels, span)| {
+            let mut points = vec![None; self.grid.count];
+            points[span].fill(Some(1.0));
+            self.series(Metric::NewestVersion, labels, points)
+        });
+        Ok(series.collect())
     }
 
     async fn recent_starts(&self) -> Result<Vec<Series>> {
@@ -178,7 +189,7 @@ impl Reader<'_> {
         let filter =
             DeploymentFilter { until: Some(end), starts_only: true, ..DeploymentFilter::default() };
         let starts = self.database.deployments(&filter, RECENT_STARTS).await?;
-        let mut series = Vec::new();
+        let mut selected = Vec::new();
         for start in starts {
             let mut labels = profile_labels(&start.profile, None);
             labels.extend([
@@ -188,16 +199,18 @@ impl Reader<'_> {
             if let Some(time) = start.startup_ms {
                 labels.insert(Cow::Borrowed(STARTUP_TIME), time.to_string().into());
             }
-            if !self.selects_labels(&labels).await {
-                continue;
+            if self.selects_labels(&labels).await {
+                selected.push((labels, start.received_at.as_millisecond()));
             }
-            let arrival = start.received_at.as_millisecond();
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age")]
-            let value = arrival as f64 / 1000.0;
-            let points = self.times().map(|time| (arrival <= time).then_some(value)).collect();
-            series.push(self.series(Metric::RecentStart, labels, points));
         }
-        Ok(series)
+        self.held.with(selected.len(), self.grid.count)?;
+        let series = selected.into_iter().map(|(labels, received)| {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age")]
+            let value = received as f64 / 1000.0;
+            let points = self.times().map(|time| (received <= time).then_some(value)).collect();
+            self.series(Metric::RecentStart, labels, points)
+        });
+        Ok(series.collect())
     }
 
     /// The values of a counter, or its growth. The counter exists from the moment on at which
@@ -233,4 +246,67 @@ impl Reader<'_> {
 #[expect(clippy::cast_precision_loss, reason = "a count; PromQL knows no other numbers")]
 fn float(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        domain::ReportBody,
+        promql::{
+            limits::{self, Held},
+            plan::Read,
+            selector::Selector,
+            series::Grid,
+        },
+        storage::Database,
+    };
+
+    /// Each of 60 starts is on a day of its own and of a newer version, so that each metric but the
+    /// totals has 60 series or more.
+    #[tokio::test]
+    async fn series_over_the_limit_are_not_made() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let mut writer = database.writer();
+        let mut now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        for day in 0..60 {
+            now += SignedDuration::from_hours(24);
+            let body = ReportBody {
+                instance_id: Some(format!("i{day}")),
+                image_version: Some(format!("v11.{day}.0")),
+                ..ReportBody::default()
+            };
+            writer.write(now, &[body.into_report().unwrap()]).await.unwrap();
+        }
+        writer.catch_up().await.unwrap();
+        writer.close().await.unwrap();
+
+        let selector = Selector { matchers: Vec::new(), offset_ms: 0 };
+        let wanted = Read::from(selector);
+        let grid = |count: usize| {
+            let hours = i64::try_from(count).unwrap();
+            Grid { start: now.as_millisecond() - (hours - 1) * HOUR_MS, step: HOUR_MS, count }
+        };
+        for metric in Metric::ALL {
+            let read = async |grid: Grid, held: Held| {
+                let now = now.as_millisecond();
+                let reader = Reader { database: &database, now, grid, wanted: &wanted, held };
+                reader.of_fleet(metric).await
+            };
+            if !matches!(metric, Metric::Instances | Metric::InstancesReturned) {
+                let series = read(grid(1), Held::default()).await.unwrap();
+                assert!(!series.is_empty(), "{metric:?}");
+                let error = read(grid(limits::STEPS), Held::default()).await.unwrap_err();
+                assert!(error.to_string().contains("more than 500000 values"), "{error}");
+            }
+            let full = Held::default().with(1, limits::VALUES - limits::VALUES_PER_SERIES).unwrap();
+            assert!(read(grid(1), full).await.is_err(), "{metric:?}");
+        }
+        database.close().await;
+    }
 }

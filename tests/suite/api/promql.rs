@@ -185,6 +185,34 @@ async fn a_construct_that_is_not_known_is_refused_by_name() {
     assert_eq!(large.send().await.unwrap().status(), 413);
 }
 
+/// A query that has to hold too many values is refused, also through the two metrics that have a
+/// series of their own for each start or version.
+#[tokio::test]
+async fn a_query_of_too_many_values_is_refused() {
+    let app = App::start().await;
+    for day in 0..60 {
+        let version = format!("v11.{day}.0");
+        app.report(&report(&format!("i{day}"), json!({"image_version": version}))).await;
+        app.pass(24);
+    }
+    let refused = "the query has to hold more than 500000 values";
+    let metrics = [
+        "mattermost_starts_total",
+        "mattermost_recent_start",
+        "mattermost_newest_version",
+        "{__name__=~\"mattermost_(active|returning)_instances\",window=\"7d\"}",
+    ];
+    for metric in metrics {
+        let answer = query(&app, &format!("{metric}[10999h]")).await;
+        assert!(answer.contains(refused), "{}", &answer[..answer.len().min(400)]);
+        let (begin, end) = ("2025-01-01T00:00:00Z", "2026-04-01T00:00:00Z");
+        let answer = range(&app, metric, begin, end, "1h").await;
+        assert!(answer.contains(refused), "{}", &answer[..answer.len().min(400)]);
+        let answer = query(&app, &format!("{metric}[24h]")).await;
+        assert!(answer.contains("matrix"), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn series_labels_and_metadata() {
     let app = App::start().await;
