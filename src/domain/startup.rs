@@ -1,3 +1,5 @@
+use super::histogram_quantile;
+
 /// Upper bounds of the startup-time histogram, in milliseconds, each belonging to its
 /// bucket. The last bucket has no bound. The columns of the `rollups` table carry the same
 /// numbers; a test holds the two together.
@@ -33,28 +35,18 @@ impl StartupTimes {
         (count > 0).then(|| self.sum_ms as f64 / count as f64)
     }
 
-    /// The time in milliseconds that a share `q` (0 to 1) of the starts did not exceed,
-    /// interpolated within its bucket as Prometheus' `histogram_quantile` does; `None` where
-    /// there are none. In the unbounded bucket it is the highest bound.
+    /// The time in milliseconds that a share `q` (0 to 1) of the starts did not exceed; see
+    /// [`histogram_quantile`]. `None` where there are none.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "an estimate, exact to a bucket")]
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
-        let count = self.count();
-        if count == 0 {
-            return None;
-        }
-        let rank = q * count as f64;
-        let mut below = 0.0;
-        let mut lower = 0.0;
-        for (bound, &inside) in BOUNDS_MS.iter().zip(&self.buckets) {
-            let (upper, inside) = (f64::from(*bound), inside as f64);
-            if inside > 0.0 && below + inside >= rank {
-                return Some(lower + (upper - lower) * ((rank - below) / inside).max(0.0));
-            }
-            below += inside;
-            lower = upper;
-        }
-        Some(lower)
+        let bounds = BOUNDS_MS.iter().map(|&bound| f64::from(bound)).chain([f64::INFINITY]);
+        let counts = self.buckets.iter().scan(0, |count, inside| {
+            *count += inside;
+            Some(*count as f64)
+        });
+        let quantile = histogram_quantile(q, bounds.zip(counts).collect());
+        (!quantile.is_nan()).then_some(quantile)
     }
 }
 

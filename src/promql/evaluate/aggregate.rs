@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    quantile,
+    quantile::quantile,
     values::{Value, sort},
 };
 use crate::promql::{
@@ -59,7 +59,7 @@ fn combine(aggregation: Aggregation, values: Vec<f64>, parameter: f64) -> f64 {
         Aggregation::Min => values.into_iter().fold(f64::NAN, f64::min),
         Aggregation::Max => values.into_iter().fold(f64::NAN, f64::max),
         Aggregation::Count => count,
-        Aggregation::Quantile => quantile::of_values(parameter, values),
+        Aggregation::Quantile => quantile(parameter, values),
         Aggregation::TopK | Aggregation::BottomK => f64::NAN,
     }
 }

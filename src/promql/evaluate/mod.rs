@@ -14,7 +14,7 @@ use super::{
     plan::Node,
     series::{Labels, NAME, Series},
 };
-use crate::metrics::BUCKET_LABEL;
+use crate::{domain, metrics::BUCKET_LABEL};
 use values::{sort, without_names};
 
 /// Evaluates a node at `count` moments. `read` are the series of the plan; each is taken once.
@@ -90,7 +90,7 @@ fn histogram_quantile(quantiles: &[f64], series: Vec<Series>) -> Vec<Series> {
                     .iter()
                     .filter_map(|(bound, points)| Some((*bound, points[moment]?)))
                     .collect();
-                (!buckets.is_empty()).then(|| quantile::of_histogram(*q, buckets))
+                (!buckets.is_empty()).then(|| domain::histogram_quantile(*q, buckets))
             };
             let points = quantiles.iter().enumerate().map(at).collect();
             Series { labels, points }
