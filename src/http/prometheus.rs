@@ -1,7 +1,6 @@
-//! The [Prometheus HTTP API](https://prometheus.io/docs/prometheus/latest/querying/api/), as far as
-//! Grafana's data source and `promtool query` use it.
-//!
-//! Answers and errors have Prometheus' own form. `docs/prometheus-api.md` lists the routes.
+//! The Prometheus HTTP API (<https://prometheus.io/docs/prometheus/latest/querying/api/>), as far as
+//! Grafana's data source and `promtool query` use it. Answers and errors have Prometheus' own
+//! form. What is answered stands in `docs/prometheus-api.md`.
 
 mod form;
 mod json;
@@ -27,7 +26,7 @@ use crate::{
 use form::Form;
 use json::{Data, Success};
 
-/// All routes of the API.
+/// All of its routes.
 pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/api/v1/query", get(query).post(query))
@@ -39,13 +38,13 @@ pub fn routes() -> Router<AppState> {
         .route("/api/v1/status/buildinfo", get(buildinfo))
 }
 
-/// Waits for the turn of this request. The turn ends when the permit is dropped.
+/// Waits for this request's turn, which lasts as long as what is returned.
 async fn turn(state: &AppState) -> Option<SemaphorePermit<'_>> {
-    // The semaphore is never closed, so there is always a permit.
+    // It is never closed, so there is always one.
     state.queries.acquire().await.ok()
 }
 
-/// An error in the form of the Prometheus API, instead of a problem document.
+/// Why there is no answer: in the form of the Prometheus API instead of a problem document.
 #[derive(Debug)]
 struct ApiError(QueryError);
 
@@ -63,13 +62,11 @@ impl From<crate::storage::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let message = self.0.to_string();
-        let (status, kind, message, cause) = match self.0 {
-            QueryError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data", message, None),
-            QueryError::Execution(_) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "execution", message, None)
-            }
-            QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout", message, None),
+        let told = self.0.to_string();
+        let (status, kind, told, cause) = match self.0 {
+            QueryError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data", told, None),
+            QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution", told, None),
+            QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout", told, None),
             QueryError::Storage(error) if error.is_passing() => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -80,10 +77,10 @@ impl IntoResponse for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "the server could not answer".to_owned(),
-                Some(message),
+                Some(told),
             ),
         };
-        let body = json!({ "status": "error", "errorType": kind, "error": message });
+        let body = json!({ "status": "error", "errorType": kind, "error": told });
         let mut response = (status, axum::Json(body)).into_response();
         response.extensions_mut().insert(Problem { kind, cause });
         response
@@ -92,11 +89,11 @@ impl IntoResponse for ApiError {
 
 type Answered = Result<Response, ApiError>;
 
-fn bad_data(message: impl Into<String>) -> ApiError {
-    ApiError(QueryError::BadData(message.into()))
+fn bad_data(what: impl Into<String>) -> ApiError {
+    ApiError(QueryError::BadData(what.into()))
 }
 
-/// The value of an expression at one moment.
+/// An expression at one moment.
 async fn query(State(state): State<AppState>, form: Form) -> Answered {
     let now = state.clock.now();
     let time = form.time("time")?.unwrap_or(now.as_millisecond());
@@ -106,7 +103,7 @@ async fn query(State(state): State<AppState>, form: Form) -> Answered {
     Ok(Success(Data::at(time, answer, form.limit()?)).into_response())
 }
 
-/// The value of an expression over time.
+/// An expression over time.
 async fn query_range(State(state): State<AppState>, form: Form) -> Answered {
     let needed = |name| form.time(name)?.ok_or_else(|| form::missing(name));
     let (start, end) = (needed("start")?, needed("end")?);
@@ -129,17 +126,17 @@ async fn series(State(state): State<AppState>, form: Form) -> Answered {
     if form.all("match[]").next().is_none() {
         return Err(bad_data("no match[] parameter provided"));
     }
-    let discovery = discovery(&form)?;
+    let selection = selection(&form)?;
     let _turn = turn(&state).await;
-    let found = discovery.series(&state.database, state.clock.now()).await?;
+    let found = selection.series(&state.database, state.clock.now()).await?;
     Ok(Success(found.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
 /// The names of all labels, or of those that the selected series have.
 async fn labels(State(state): State<AppState>, form: Form) -> Answered {
-    let discovery = discovery(&form)?;
+    let selection = selection(&form)?;
     let _turn = turn(&state).await;
-    let names = discovery.label_names(&state.database, state.clock.now()).await?;
+    let names = selection.label_names(&state.database, state.clock.now()).await?;
     Ok(Success(names.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
@@ -150,15 +147,15 @@ async fn label_values(
     form: Form,
 ) -> Answered {
     let Path(name) = name.map_err(|_| bad_data("the name of the label is not UTF-8"))?;
-    let discovery = discovery(&form)?;
+    let selection = selection(&form)?;
     let _turn = turn(&state).await;
-    let values = discovery.label_values(&state.database, state.clock.now(), &name).await?;
+    let values = selection.label_values(&state.database, state.clock.now(), &name).await?;
     Ok(Success(values.into_iter().take(form.limit()?).collect::<Vec<_>>()).into_response())
 }
 
-/// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and otherwise make
+/// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and then make
 /// no difference: every series lasts.
-fn discovery(form: &Form) -> Result<Discovery, ApiError> {
+fn selection(form: &Form) -> Result<Discovery, ApiError> {
     let (_, _) = (form.time("start")?, form.time("end")?);
     Ok(Discovery::parse(form.all("match[]"))?)
 }
@@ -170,7 +167,7 @@ struct Metadata {
     unit: &'static str,
 }
 
-/// The kind and meaning of each metric.
+/// Type and meaning of each metric.
 async fn metadata(State(state): State<AppState>, form: Form) -> Answered {
     let own = state.metrics.descriptions();
     let wanted = form.get("metric");

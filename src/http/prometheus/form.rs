@@ -1,5 +1,3 @@
-//! The parameters of a request to the Prometheus API.
-
 use std::borrow::Cow;
 
 use axum::{
@@ -14,7 +12,8 @@ use percent_encoding::percent_decode;
 use super::{ApiError, bad_data};
 use crate::http::{MAX_BODY, error};
 
-/// The parameters in the query string and, with POST, in the form of the body.
+/// The parameters of a request: those of the query string and, of a POST, those of the form in its
+/// body.
 #[derive(Debug)]
 pub struct Form(Vec<(String, String)>);
 
@@ -78,10 +77,10 @@ impl Form {
 
     /// All values of a parameter.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0.iter().filter(move |(of, _)| of == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that must not be missing.
+    /// A parameter that must be there.
     pub fn required(&self, name: &str) -> Result<&str, ApiError> {
         self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| missing(name))
     }
@@ -104,7 +103,7 @@ impl Form {
         })
     }
 
-    /// The highest number of series or names in the answer.
+    /// How many series or names are wanted at most.
     pub fn limit(&self) -> Result<usize, ApiError> {
         match self.get("limit").map(str::parse) {
             None | Some(Ok(0)) => Ok(usize::MAX),
@@ -122,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_of_grafana_and_curl() {
+    fn what_grafana_and_curl_send() {
         let form = Form(
             pairs(b"query=sum%28x%7Ba%3D%22b%20c%22%7D%29+%2B+1&match[]=a&match%5B%5D=b&time=")
                 .collect(),

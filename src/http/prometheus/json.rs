@@ -1,4 +1,4 @@
-//! The JSON of the Prometheus API: numbers are strings, moments are seconds.
+//! The form of answers: numbers are strings, moments are seconds.
 
 use axum::{
     Json,
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use crate::promql::{Answer, Grid, Labels, Series};
 
-/// A successful answer.
+/// What was asked for.
 #[derive(Debug)]
 pub struct Success<T>(pub T);
 
@@ -100,7 +100,7 @@ impl Serialize for Sample {
     }
 }
 
-/// The values at the moments of a grid, without the moments that have none.
+/// The values that there are at the moments of a grid. Written out as they are sent.
 #[derive(Debug)]
 pub struct Samples(Grid, Vec<Option<f64>>);
 
@@ -117,8 +117,8 @@ impl Serialize for Samples {
     }
 }
 
-/// A number in the format of Prometheus: infinity has its sign, a very small or large number an
-/// exponent of two digits or more.
+/// A number as Prometheus writes it: infinity with its sign, an exponent of two digits or more
+/// where the number is very small or large.
 fn number(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(shown(Sample(-1, f64::NAN)), r#"[-0.001,"NaN"]"#);
         assert_eq!(shown(Sample(0, f64::NEG_INFINITY)), r#"[0,"-Inf"]"#);
         assert_eq!(shown(Sample(0, f64::INFINITY)), r#"[0,"+Inf"]"#);
-        // The answers of Prometheus 2.42.
+        // As Prometheus 2.42 gives them.
         assert_eq!(shown(Sample(0, 1e20)), r#"[0,"100000000000000000000"]"#);
         assert_eq!(shown(Sample(0, 1e21)), r#"[0,"1e+21"]"#);
         assert_eq!(shown(Sample(0, -1.5e300)), r#"[0,"-1.5e+300"]"#);
