@@ -6,4 +6,4 @@ mod server;
 pub use catalogue::{
     BUCKET_LABEL, Description, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label,
 };
-pub use server::{Metrics, ScrapeFormat, Sizes, is_of_server};
+pub use server::{Metrics, ScrapeFormat, Sizes, is_server_metric};

@@ -29,7 +29,7 @@ const PREFIX: &str = "telemetry";
 
 /// True if a name is that of a metric of the server itself.
 #[must_use]
-pub fn is_of_server(name: &str) -> bool {
+pub fn is_server_metric(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with('_'))
 }
 

@@ -9,10 +9,10 @@ use super::{
     grouping::Grouping,
     limits, parse,
     selector::Selector,
-    series::{Labels, NAME},
+    series::Labels,
     source,
 };
-use crate::{domain::Dimension, metrics::Metric, storage::Database};
+use crate::{domain::Dimension, storage::Database};
 
 /// Series that any of some selectors selects; all series where no selector is given.
 #[derive(Debug)]
@@ -66,14 +66,12 @@ impl Discovery {
         database: &Database,
         now: Timestamp,
     ) -> Result<BTreeSet<String>> {
-        const VERSION: &str = Dimension::ImageVersion.name();
+        // A series that has this label of a report has all of them, and its values are few.
+        const ANY: &str = Dimension::TelemetryVersion.name();
         let mut names = BTreeSet::new();
-        let keep = Grouping::By(vec![VERSION.to_owned()]);
+        let keep = Grouping::By(vec![ANY.to_owned()]);
         self.visit(database, now, Some(&keep), |labels| {
-            // A series with a version has all labels of a report, except the newest version itself.
-            let newest =
-                labels.get(NAME).is_some_and(|name| **name == *Metric::NewestVersion.name());
-            if labels.contains_key(VERSION) && !newest {
+            if labels.contains_key(ANY) {
                 names.extend(Dimension::ALL.map(|dimension| dimension.name().to_owned()));
             }
             names.extend(labels.into_keys().map(Cow::into_owned));
@@ -119,5 +117,59 @@ impl Discovery {
         tokio::time::timeout(limits::TIME, all)
             .await
             .unwrap_or(Err(QueryError::Timeout(limits::TIME)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{domain::ReportBody, storage::Writer};
+
+    const NOW: &str = "2026-01-31T12:30:00Z";
+
+    /// Stores a start of each of some versions.
+    async fn store(writer: &mut Writer, versions: std::ops::Range<usize>) {
+        let start = |number: usize| {
+            let body = ReportBody {
+                instance_id: Some(format!("i{number}")),
+                image_version: Some(format!("v11.{number}.0")),
+                startup_time_ms: Some(1000),
+                ..ReportBody::default()
+            };
+            body.into_report().unwrap()
+        };
+        let reports: Vec<_> = versions.map(start).collect();
+        writer.write(NOW.parse().unwrap(), &reports).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn too_many_series_are_refused() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let mut writer = database.writer();
+        let now = NOW.parse().unwrap();
+        let series = async |selector| {
+            let found = Discovery::parse([selector].into_iter()).unwrap();
+            found.series(&database, now).await.map(|series| series.len())
+        };
+        let buckets = "mattermost_startup_seconds_bucket";
+        let refused = "the query selects more than 10000 series";
+
+        store(&mut writer, 0..470).await;
+        assert_eq!(series(buckets).await.unwrap(), 470 * 21);
+        let all = series("{__name__=~\"mattermost_startup_.*\"}").await;
+        assert_eq!(all.unwrap_err().to_string(), refused);
+
+        store(&mut writer, 470..480).await;
+        assert_eq!(series(buckets).await.unwrap_err().to_string(), refused);
+        // The names of labels need no series of each version.
+        let all = Discovery::parse(std::iter::empty()).unwrap();
+        let names = all.label_names(&database, now).await.unwrap();
+        assert!(names.contains("le") && names.contains("image_version"), "{names:?}");
+        writer.close().await.unwrap();
+        database.close().await;
     }
 }

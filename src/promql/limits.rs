@@ -1,7 +1,7 @@
 //! The limits of one query. Each is checked before the memory is taken that it bounds.
 //!
 //! A client may ask for anything, and the server may be a small machine: a query within these limits
-//! holds some ten megabytes at most.
+//! holds some thirty megabytes at most.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use super::error::{QueryError, Result};
 pub const STEPS: usize = 11_000;
 /// Series of one selector. No chart shows as many, and the labels of so many take some megabytes.
 pub const SERIES: usize = 10_000;
-/// Values that one query holds: moments times series. A value takes 16 bytes.
+/// Values that one query holds: moments times series. A value takes 16 bytes, so all take 8 MB.
 pub const VALUES: usize = 500_000;
 /// Values that a series counts as besides its own: its labels take about as many bytes.
 pub const VALUES_PER_SERIES: usize = 32;
-/// Time of one query. Others wait for their turn, and a person has given up by then.
+/// Seconds of one query. Others wait for their turn, and a person has given up by then.
 pub const TIME: Duration = Duration::from_secs(10);
 /// Bytes of one expression. The body of a form is not longer either.
 pub const EXPRESSION_BYTES: usize = 16 * 1024;
 /// Operands, arguments and pairs of parentheses of one expression, and so its depth: each of them may
-/// be a call on the stack. No person writes as many.
+/// be a call on the stack, or a number at each moment. No person writes as many.
 pub const PARTS: usize = 100;
-/// Milliseconds of a range, an offset or a step, which are shorter than a thousand years: times that
-/// are moved by them do not overflow.
+/// Milliseconds of a thousand years. A range, an offset or a step is shorter, so that no sum of them
+/// and a time overflows.
 pub const DURATION_MS: i64 = 1000 * 365 * 86_400_000;
 /// Regular expressions of one query. Each has a share of [`PATTERN_BYTES`].
 pub const PATTERNS: usize = 20;

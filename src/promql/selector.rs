@@ -44,8 +44,8 @@ impl Selector {
     /// The samples within a range before `time`: the fleet is counted each hour, the server itself
     /// each minute.
     pub fn samples_within(&self, time: i64, range_ms: i64) -> Result<Grid> {
-        let of_server = self.only_name().is_some_and(metrics::is_of_server);
-        let step = if of_server { MINUTE_MS } else { HOUR_MS };
+        let minutely = self.only_name().is_some_and(metrics::is_server_metric);
+        let step = if minutely { MINUTE_MS } else { HOUR_MS };
         let end = time - self.offset_ms;
         let start = (end - range_ms).div_euclid(step) + 1;
         let count = usize::try_from(end.div_euclid(step) - start + 1).unwrap_or(0);

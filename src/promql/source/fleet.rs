@@ -23,7 +23,7 @@ const STARTUP_TIME: &str = "startup_time_ms";
 
 impl Reader<'_> {
     /// The series of a metric that are selected, with their values.
-    pub(super) async fn of_fleet(&self, metric: Metric) -> Result<Vec<Series>> {
+    pub(super) async fn fleet_series(&self, metric: Metric) -> Result<Vec<Series>> {
         match metric {
             Metric::Starts => self.starts().await,
             Metric::StartupBucket | Metric::StartupSum | Metric::StartupCount => {
@@ -296,7 +296,7 @@ mod tests {
             let read = async |grid: Grid, held: Held| {
                 let now = now.as_millisecond();
                 let reader = Reader { database: &database, now, grid, wanted: &wanted, held };
-                reader.of_fleet(metric).await
+                reader.fleet_series(metric).await
             };
             if !matches!(metric, Metric::Instances | Metric::InstancesReturned) {
                 let series = read(grid(1), Held::default()).await.unwrap();

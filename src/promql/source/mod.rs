@@ -50,11 +50,11 @@ pub async fn read(
         if wanted.growth.is_some() && metric.kind() == MetricType::Gauge {
             return Err(growth_of_a_gauge(metric.name()));
         }
-        let more = reader.of_fleet(metric).await?;
+        let more = reader.fleet_series(metric).await?;
         reader.held = reader.held.with(more.len(), grid.count)?;
         series.extend(more);
     }
-    let more = reader.of_server().await?;
+    let more = reader.server_series().await?;
     *held = reader.held.with(more.len(), grid.count)?;
     series.extend(more);
     // Nothing has a value in the future. An offset may reach there and is answered as of now.
@@ -86,7 +86,7 @@ pub async fn existing(
     let reader = Reader { database, now: grid.start, grid, wanted: &wanted, held };
     for metric in Metric::ALL {
         if wanted.selector.selects_name(metric.name()).await {
-            for series in reader.of_fleet(metric).await? {
+            for series in reader.fleet_series(metric).await? {
                 // A counter that exists stays; a gauge may have ended.
                 if metric.kind() == MetricType::Gauge || series.points[0].is_some() {
                     visit(series.labels)?;
@@ -94,7 +94,7 @@ pub async fn existing(
             }
         }
     }
-    for (_, labels) in reader.selected_of_server().await? {
+    for (_, labels) in reader.selected_server_series().await? {
         visit(labels)?;
     }
     Ok(())

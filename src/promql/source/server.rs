@@ -19,7 +19,7 @@ use crate::{
 
 impl Reader<'_> {
     /// The series that are selected: their numbers in the database, and their labels.
-    pub(super) async fn selected_of_server(&self) -> Result<Vec<(i64, Labels)>> {
+    pub(super) async fn selected_server_series(&self) -> Result<Vec<(i64, Labels)>> {
         let only_name = self.wanted.selector.only_name();
         if Metric::ALL.iter().any(|metric| only_name == Some(metric.name())) {
             return Ok(Vec::new());
@@ -38,8 +38,8 @@ impl Reader<'_> {
     }
 
     /// The series that are selected, with their values.
-    pub(super) async fn of_server(&self) -> Result<Vec<Series>> {
-        let selected = self.selected_of_server().await?;
+    pub(super) async fn server_series(&self) -> Result<Vec<Series>> {
+        let selected = self.selected_server_series().await?;
         if selected.is_empty() {
             return Ok(Vec::new());
         }
