@@ -213,13 +213,13 @@ impl<'a> Parser<'a> {
 
     /// Parses labels in parentheses after one of two keywords, if one comes next. The first keyword
     /// keeps the labels, the second drops them.
-    fn grouping(&mut self, by: &'static str, without: &'static str) -> Result<Option<Grouping>> {
-        let Some(word) = self.take_word(&[by, without])? else {
+    fn grouping(&mut self, keep: &'static str, drop: &'static str) -> Result<Option<Grouping>> {
+        let Some(word) = self.take_word(&[keep, drop])? else {
             return Ok(None);
         };
         self.expect("(")?;
         let labels = self.list(")", Self::label)?;
-        Ok(Some(if word == by { Grouping::By(labels) } else { Grouping::Without(labels) }))
+        Ok(Some(if word == keep { Grouping::By(labels) } else { Grouping::Without(labels) }))
     }
 
     /// Parses a list of items with commas between them, up to a bracket. A comma may also stand before
