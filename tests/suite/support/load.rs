@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,6 +20,8 @@ const SENDERS: usize = 24;
 const MOST: usize = 5000;
 /// Time in which a round gets its reports taken, and in which the senders find the server gone.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
+/// Time in which a request is answered or cut off.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Ids of the reports that were answered with 200.
 #[derive(Debug, Default, Clone)]
@@ -29,6 +31,7 @@ pub struct Acknowledged(Arc<Mutex<BTreeSet<String>>>);
 pub struct Senders {
     tasks: Vec<JoinHandle<()>>,
     enough: Arc<Notify>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Senders {
@@ -37,8 +40,10 @@ impl Senders {
         timeout(TIME_LIMIT, self.enough.notified()).await.expect("too few reports were taken");
     }
 
-    /// Waits until each sender has found that the server is gone.
+    /// Waits until each sender has found that the server is gone. None sends another report: a server
+    /// of another test may have got the same port by now.
     pub async fn cut_off(self) {
+        self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             timeout(TIME_LIMIT, task).await.expect("the server is still there").unwrap();
         }
@@ -58,13 +63,18 @@ impl Acknowledged {
     /// that were acknowledged.
     pub fn send(&self, base: &str, round: usize, enough: usize) -> Senders {
         let (count, reached) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let stop = Arc::new(AtomicBool::new(false));
         let send = |sender: usize| {
             let acknowledged = self.clone();
             let (count, reached) = (Arc::clone(&count), Arc::clone(&reached));
+            let stop = Arc::clone(&stop);
             let url = format!("{base}/collect");
             tokio::spawn(async move {
                 let client = client();
                 for number in 0..MOST {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
                     let id = format!("{round}-{sender}-{number}");
                     match client.post(&url).json(&stock(&id)).send().await {
                         Ok(answer) if answer.status() == 200 => {
@@ -74,14 +84,18 @@ impl Acknowledged {
                             }
                         }
                         Ok(answer) => panic!("{}", answer.status()),
-                        Err(_) => return, // The server is gone.
+                        Err(error) => {
+                            let gone = stop.load(Ordering::Relaxed) || !error.is_timeout();
+                            assert!(gone, "no answer to {id}");
+                            return;
+                        }
                     }
                 }
                 panic!("the server outlived the load");
             })
         };
         let tasks = (0..SENDERS).map(send).collect();
-        Senders { tasks, enough: reached }
+        Senders { tasks, enough: reached, stop }
     }
 
     /// Asserts that everything that was acknowledged is stored, nothing is stored twice, and the
@@ -116,5 +130,5 @@ impl Acknowledged {
 }
 
 fn client() -> Client {
-    Client::builder().timeout(TIME_LIMIT).build().unwrap()
+    Client::builder().timeout(REQUEST_LIMIT).build().unwrap()
 }
