@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, bail};
-use axum::http::HeaderValue;
 use clap::{Args, ValueEnum};
+use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 

@@ -3,13 +3,14 @@
 //! A report's way through it: [`http`] takes the request and makes a [`domain::Report`] of it,
 //! [`ingest`] queues it and writes it together with all that wait, [`storage`] counts it within
 //! the same transaction, and when that is on disk the client gets its answer. The read routes
-//! ask [`storage`] for what was counted; those for Grafana by way of [`promql`].
+//! ask [`storage`] for the counts; those for Grafana by way of [`promql`].
 //!
 //! [`simulation`] makes reports up, for demonstrations, tests and benchmarks. It knows [`domain`]
 //! alone.
 //!
-//! Dependencies point one way: `main → cli → app → http → ingest → storage → domain`, and
-//! [`promql`] stands beside [`ingest`].
+//! Dependencies point one way, which `tests/suite/architecture.rs` checks:
+//! `main → cli → app → http → {ingest, promql} → metrics → storage → domain`. The map, with tables,
+//! clock, invariants and glossary, is `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
 pub mod app;

@@ -35,7 +35,7 @@ pub async fn fill(file: &Path, settings: Settings) -> (u64, Duration) {
     let database = Database::open(&format!("sqlite://{}", file.display())).await.unwrap();
     let mut writer = database.writer();
     let fleet = Fleet::new(settings);
-    let reports = writer.import_arrivals(fleet, settings.until, |_| ()).await.unwrap();
+    let reports = writer.import_reports(fleet, settings.until, |_| ()).await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
     (reports, begun.elapsed())

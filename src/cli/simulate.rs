@@ -98,7 +98,7 @@ async fn write(arguments: &Arguments, now: Timestamp) -> anyhow::Result<()> {
     }
     let mut writer = database.writer();
     let stored = writer
-        .import_arrivals(arguments.fleet(from, until), now, |stored| {
+        .import_reports(arguments.fleet(from, until), now, |stored| {
             if stored % 100_000 == 0 {
                 eprintln!("wrote {stored} reports");
             }

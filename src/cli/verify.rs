@@ -7,7 +7,7 @@ pub async fn run(settings: &DatabaseSettings) -> anyhow::Result<ExitCode> {
     let database = Database::open_existing(&settings.database_url).await?;
     let verdict = database.verify(Clock::system().now()).await?;
     database.close().await;
-    println!("{} events", verdict.events);
+    println!("{} reports", verdict.reports);
     for (check, differences) in &verdict.checks {
         println!("{differences} differences: {check}");
     }

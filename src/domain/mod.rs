@@ -1,17 +1,27 @@
-//! The report: what it may contain, its normal form, and what is measured of it.
+//! The report: its fields and rules, its normal form, and the units in which it is counted.
 //!
 //! Pure: no IO, no clock, no randomness.
 
 mod dimension;
+mod hour;
+mod instance_id;
+mod normal_form;
+mod profile;
 mod quantile;
+mod release;
 mod report;
 mod startup;
-mod text;
+mod value;
+mod window;
 
-pub use dimension::{Dimension, OTHER, Profile, newer_release};
+pub use dimension::{Dimension, OTHER};
+pub use hour::{Hour, Moment};
+pub use instance_id::{InstanceId, MAX_ID_CHARS};
+pub use normal_form::UNKNOWN;
+pub use profile::Profile;
 pub use quantile::histogram_quantile;
-pub use report::{
-    EventKind, MAX_ID_CHARS, MAX_STARTUP_MS, MAX_VALUE_CHARS, Report, ReportBody, Salvaged,
-};
+pub use release::newer_release;
+pub use report::{MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salvaged};
 pub use startup::{BOUNDS_MS, BUCKETS, StartupTimes};
-pub use text::{UNKNOWN, architecture as normal_architecture, version as normal_version};
+pub use value::{MAX_VALUE_CHARS, Value};
+pub use window::Window;

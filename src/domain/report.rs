@@ -1,21 +1,21 @@
+//! The report: as it is sent, and in its normal form.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 
-use super::{dimension::Profile, text};
+use super::{
+    Dimension, InstanceId, MAX_ID_CHARS, MAX_VALUE_CHARS, Profile, UNKNOWN, Value, normal_form,
+};
 
-/// Longest `instance_id`, in characters of its normal form.
-pub const MAX_ID_CHARS: u64 = 128;
-/// Longest value of any other string, in characters of its normal form.
-pub const MAX_VALUE_CHARS: u64 = 64;
 /// Longest startup time: a day, in milliseconds. A longer one is a broken clock.
 pub const MAX_STARTUP_MS: i64 = 86_400_000;
 
-/// Why a report was sent.
+/// Kind of a report: the field `event`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum EventKind {
+pub enum ReportKind {
     /// The container started.
     #[default]
     Start,
@@ -23,23 +23,23 @@ pub enum EventKind {
     Heartbeat,
 }
 
-/// A report in its normal form: every rule holds.
+/// Report in its normal form: every rule holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The sender's id: never blank, at most [`MAX_ID_CHARS`].
-    pub instance_id: String,
-    /// What the report is counted by.
+    /// Id of the instance that sent it.
+    pub instance_id: InstanceId,
+    /// Values that it is counted by.
     pub profile: Profile,
     /// Start or heartbeat.
-    pub event: EventKind,
-    /// How long the start took, 0 to [`MAX_STARTUP_MS`]; `None` where the sender did not say
-    /// and for a heartbeat, whose start was counted before.
+    pub kind: ReportKind,
+    /// Startup time in milliseconds, 0 to [`MAX_STARTUP_MS`]; `None` where the sender did not
+    /// state it and for a heartbeat, whose start was counted before.
     pub startup_ms: Option<i64>,
-    /// When it happened by the client's clock. Kept, never used for counting.
+    /// Time by the client's clock. Kept, never used for counting.
     pub timestamp: Option<Timestamp>,
 }
 
-/// A report as it is sent. Unknown fields are ignored, so that a newer client is not
+/// Report as it is sent. Unknown fields are ignored, so that a newer client is not
 /// turned away; of the known ones only `instance_id` must be there.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, Validate, ToSchema)]
 #[schema(example = json!({
@@ -53,7 +53,7 @@ pub struct Report {
     "telemetry_version": "1.0"
 }))]
 pub struct ReportBody {
-    /// Who reports: a random id, such as 32 hex digits or a UUID.
+    /// Id of the instance, random: such as 32 hex digits or a UUID.
     #[validate(
         required(message = "must be present"),
         length(min = 1, max = "MAX_ID_CHARS", message = "must have 1 to 128 characters"),
@@ -89,7 +89,7 @@ pub struct ReportBody {
     )]
     #[schema(max_length = 64)]
     pub container_runtime: Option<String>,
-    /// How long the start took, in milliseconds.
+    /// Startup time in milliseconds.
     #[validate(range(
         min = 0,
         max = "MAX_STARTUP_MS",
@@ -111,47 +111,45 @@ pub struct ReportBody {
     )]
     #[schema(max_length = 64)]
     pub telemetry_version: Option<String>,
-    /// When it happened by the client's clock (RFC 3339). Kept, never used for counting.
+    /// Time by the client's clock (RFC 3339). Kept, never used for counting.
     #[validate(custom(function = rfc3339))]
     #[schema(format = DateTime)]
     pub timestamp: Option<String>,
     /// `start` (the default) or `heartbeat`.
     #[validate(custom(function = event_kind))]
-    #[schema(value_type = Option<EventKind>)]
+    #[schema(value_type = Option<ReportKind>)]
     pub event: Option<String>,
 }
 
 impl ReportBody {
-    /// Puts every field into its normal form. Does nothing to a body that is in it.
+    /// Puts every field into its normal form. Changes nothing in a body that is in it.
     #[must_use]
-    pub fn normalised(self) -> Self {
+    pub fn normalised(mut self) -> Self {
+        for dimension in Dimension::ALL {
+            let field = self.field(dimension);
+            *field = Some(dimension.normal_form(field.take()));
+        }
         Self {
-            instance_id: self.instance_id.map(text::folded),
-            image_version: Some(text::version(self.image_version)),
-            architecture: Some(text::architecture(self.architecture)),
-            os: Some(text::value(self.os)),
-            container_runtime: Some(text::value(self.container_runtime)),
-            startup_time_ms: self.startup_time_ms,
-            db_type: Some(text::value(self.db_type)),
-            telemetry_version: Some(text::value(self.telemetry_version)),
+            instance_id: self.instance_id.map(normal_form::folded),
             timestamp: self.timestamp.as_deref().and_then(present),
-            event: self.event.map(text::folded).as_deref().and_then(present),
+            event: self.event.map(normal_form::folded).as_deref().and_then(present),
+            ..self
         }
     }
 
     /// Normalises, then checks every rule.
     ///
     /// # Errors
-    /// Each rule that is broken, by field.
+    /// Each broken rule, by field.
     pub fn into_report(self) -> Result<Report, ValidationErrors> {
         let body = self.normalised();
         body.validate()?;
-        Ok(body.trusted())
+        Ok(body.checked())
     }
 
-    /// A report out of a record that is known to have happened, whatever it looks like: what
-    /// breaks a rule is cut to fit instead of being refused. For records of the reference
-    /// server, which had fewer rules and whose rows must not be lost.
+    /// Makes a report of a record that is known to have happened, whatever it looks like: a
+    /// field that breaks a rule is cut to fit instead of being refused. For records of the
+    /// reference server, which had fewer rules and whose rows must not be lost.
     #[must_use]
     pub fn salvage(self) -> Salvaged {
         let given = self.normalised();
@@ -159,45 +157,56 @@ impl ReportBody {
             let max = usize::try_from(max).unwrap_or(usize::MAX);
             text.map(|text| text.chars().filter(|c| !c.is_control()).take(max).collect())
         };
-        let cut = Self {
+        let mut cut = Self {
             instance_id: fit(given.instance_id.clone(), MAX_ID_CHARS)
                 .filter(|id| !id.trim().is_empty())
-                .or_else(|| Some(text::UNKNOWN.to_owned())),
-            image_version: fit(given.image_version.clone(), MAX_VALUE_CHARS),
-            architecture: fit(given.architecture.clone(), MAX_VALUE_CHARS),
-            os: fit(given.os.clone(), MAX_VALUE_CHARS),
-            container_runtime: fit(given.container_runtime.clone(), MAX_VALUE_CHARS),
+                .or_else(|| Some(UNKNOWN.to_owned())),
             startup_time_ms: given
                 .startup_time_ms
                 .filter(|time| (0..=MAX_STARTUP_MS).contains(time)),
-            db_type: fit(given.db_type.clone(), MAX_VALUE_CHARS),
-            telemetry_version: fit(given.telemetry_version.clone(), MAX_VALUE_CHARS),
             timestamp: given.timestamp.clone().filter(|time| rfc3339(time).is_ok()),
             event: given.event.clone().filter(|event| event_kind(event).is_ok()),
+            ..given.clone()
+        };
+        // Twice, since the normal form of what is left may be a character longer.
+        for _ in 0..2 {
+            for dimension in Dimension::ALL {
+                let field = cut.field(dimension);
+                *field = fit(field.take(), MAX_VALUE_CHARS);
+            }
+            cut = cut.normalised();
         }
-        .normalised();
         let altered = cut != given;
-        Salvaged { report: cut.trusted(), altered }
+        Salvaged { report: cut.checked(), altered }
     }
 
-    /// The report of a body that was normalised and found to hold to the rules.
-    fn trusted(self) -> Report {
-        let event = match self.event.as_deref() {
-            Some("heartbeat") => EventKind::Heartbeat,
-            _ => EventKind::Start,
+    /// The field of a dimension.
+    fn field(&mut self, dimension: Dimension) -> &mut Option<String> {
+        match dimension {
+            Dimension::ImageVersion => &mut self.image_version,
+            Dimension::Architecture => &mut self.architecture,
+            Dimension::Os => &mut self.os,
+            Dimension::ContainerRuntime => &mut self.container_runtime,
+            Dimension::DbType => &mut self.db_type,
+            Dimension::TelemetryVersion => &mut self.telemetry_version,
+        }
+    }
+
+    /// The report of a body that keeps the rules.
+    fn checked(mut self) -> Report {
+        const CHECKED: &str = "the rules of the body are those of its parts";
+        let kind = match self.event.as_deref() {
+            Some("heartbeat") => ReportKind::Heartbeat,
+            _ => ReportKind::Start,
         };
+        let profile = Profile::new(|dimension| {
+            Value::parse(dimension, self.field(dimension).take()).expect(CHECKED)
+        });
         Report {
-            instance_id: self.instance_id.unwrap_or_default(),
-            profile: Profile {
-                image_version: self.image_version.unwrap_or_default(),
-                architecture: self.architecture.unwrap_or_default(),
-                os: self.os.unwrap_or_default(),
-                container_runtime: self.container_runtime.unwrap_or_default(),
-                db_type: self.db_type.unwrap_or_default(),
-                telemetry_version: self.telemetry_version.unwrap_or_default(),
-            },
-            event,
-            startup_ms: self.startup_time_ms.filter(|_| event == EventKind::Start),
+            instance_id: self.instance_id.and_then(InstanceId::parse).expect(CHECKED),
+            profile,
+            kind,
+            startup_ms: self.startup_time_ms.filter(|_| kind == ReportKind::Start),
             timestamp: self.timestamp.and_then(|time| time.parse().ok()),
         }
     }
@@ -206,23 +215,21 @@ impl ReportBody {
 impl From<Report> for ReportBody {
     /// The body that is this report.
     fn from(report: Report) -> Self {
-        let profile = report.profile;
-        Self {
-            instance_id: Some(report.instance_id),
-            image_version: Some(profile.image_version),
-            architecture: Some(profile.architecture),
-            os: Some(profile.os),
-            container_runtime: Some(profile.container_runtime),
+        let mut body = Self {
+            instance_id: Some(report.instance_id.into()),
             startup_time_ms: report.startup_ms,
-            db_type: Some(profile.db_type),
-            telemetry_version: Some(profile.telemetry_version),
             timestamp: report.timestamp.map(|time| time.to_string()),
-            event: (report.event == EventKind::Heartbeat).then(|| "heartbeat".to_owned()),
+            event: (report.kind == ReportKind::Heartbeat).then(|| "heartbeat".to_owned()),
+            ..Self::default()
+        };
+        for dimension in Dimension::ALL {
+            *body.field(dimension) = Some(report.profile.get(dimension).to_string());
         }
+        body
     }
 }
 
-/// What [`ReportBody::salvage`] made of a record.
+/// Result of [`ReportBody::salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Salvaged {
     /// The report.
@@ -304,20 +311,12 @@ mod tests {
     fn assert_keeps_the_rules(report: &Report) {
         let id = &report.instance_id;
         assert!(!id.trim().is_empty() && id.chars().count() <= 128, "{id:?}");
-        let profile = &report.profile;
-        let values = [
-            &profile.image_version,
-            &profile.architecture,
-            &profile.os,
-            &profile.container_runtime,
-            &profile.db_type,
-            &profile.telemetry_version,
-        ];
+        let values = Dimension::ALL.map(|dimension| &**report.profile.get(dimension));
         for value in values {
             assert!(!value.is_empty() && value.chars().count() <= 64, "{value:?}");
             assert_eq!(value.trim(), value);
         }
-        for value in values.into_iter().chain([id]) {
+        for value in values.into_iter().chain([&**id]) {
             assert!(!value.chars().any(char::is_control), "{value:?}");
         }
         assert!(report.startup_ms.is_none_or(|time| (0..=86_400_000).contains(&time)));

@@ -1,27 +1,62 @@
-use super::histogram_quantile;
+//! The histogram of startup times.
 
-/// Upper bounds of the startup-time histogram, in milliseconds, each belonging to its
-/// bucket. The last bucket has no bound. The columns of the `rollups` table carry the same
-/// numbers; a test holds the two together.
-pub const BOUNDS_MS: [u32; BUCKETS - 1] = [
+use super::{histogram_quantile, report::MAX_STARTUP_MS};
+
+/// Upper bounds of the histogram's buckets, in milliseconds, each belonging to its bucket. The last
+/// bucket has no bound here; its key in the database is [`MAX_STARTUP_MS`], which no startup time
+/// exceeds.
+pub const BOUNDS_MS: &[u32] = &[
     100, 250, 500, 750, 1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 7_500, 10_000, 15_000,
     20_000, 30_000, 45_000, 60_000, 120_000, 300_000,
 ];
 
 /// Number of buckets, the unbounded one included.
-pub const BUCKETS: usize = 21;
+pub const BUCKETS: usize = BOUNDS_MS.len() + 1;
 
 /// Startup times of many starts: their sum and their histogram.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StartupTimes {
     /// Sum in milliseconds.
     pub sum_ms: u64,
-    /// How many fell into each bucket of [`BOUNDS_MS`], not cumulative.
+    /// Starts of each bucket of [`BOUNDS_MS`], not cumulative.
     pub buckets: [u64; BUCKETS],
 }
 
 impl StartupTimes {
-    /// How many starts told their time.
+    /// Upper bounds of all buckets, in milliseconds: [`BOUNDS_MS`], and the longest time.
+    pub fn bucket_bounds_ms() -> impl Iterator<Item = i64> {
+        BOUNDS_MS.iter().map(|&bound| i64::from(bound)).chain([MAX_STARTUP_MS])
+    }
+
+    /// The bucket of a startup time.
+    #[must_use]
+    pub fn bucket(startup_ms: i64) -> usize {
+        BOUNDS_MS.partition_point(|&bound| i64::from(bound) < startup_ms)
+    }
+
+    /// Adds starts of one bucket, which is named by its upper bound, and the sum of their times.
+    pub fn add(&mut self, up_to_ms: i64, starts: u64, sum_ms: u64) {
+        self.buckets[Self::bucket(up_to_ms)] += starts;
+        self.sum_ms += sum_ms;
+    }
+
+    /// Adds the startup times of other starts.
+    pub fn merge(&mut self, other: &Self) {
+        self.sum_ms += other.sum_ms;
+        for (starts, others) in self.buckets.iter_mut().zip(other.buckets) {
+            *starts += others;
+        }
+    }
+
+    /// Takes away the startup times of some of the starts.
+    pub fn subtract(&mut self, some: &Self) {
+        self.sum_ms = self.sum_ms.saturating_sub(some.sum_ms);
+        for (starts, some) in self.buckets.iter_mut().zip(some.buckets) {
+            *starts = starts.saturating_sub(some);
+        }
+    }
+
+    /// Starts that stated their time.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
@@ -88,15 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_have_the_same_bounds() {
-        let schema = include_str!("../../migrations/0001_initial.sql");
-        let mut lower = 0;
-        for bound in BOUNDS_MS {
-            let column = format!("startup_ms BETWEEN {lower} AND {bound} AS up_to_{bound}");
-            assert!(schema.contains(&column), "{column}");
-            lower = bound + 1;
+    fn a_bound_belongs_to_its_bucket() {
+        for (bucket, bound) in StartupTimes::bucket_bounds_ms().enumerate() {
+            assert_eq!(StartupTimes::bucket(bound), bucket);
+            assert_eq!(StartupTimes::bucket(bound + 1), (bucket + 1).min(BUCKETS - 1));
         }
-        assert!(schema.contains("startup_ms > 300000 AS above_300000"));
-        assert_eq!(schema.matches("    startup_ms BETWEEN ").count(), BUCKETS - 1);
+        assert_eq!(StartupTimes::bucket(0), 0);
     }
 }

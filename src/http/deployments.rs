@@ -15,8 +15,8 @@ use super::{
     extract::Parameters,
 };
 use crate::{
-    domain::{EventKind, normal_architecture, normal_version},
-    storage::{self, DeploymentFilter},
+    domain::{Dimension, ReportKind},
+    storage::{self, ReportFilter},
 };
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -64,7 +64,7 @@ pub struct Deployment<'a> {
     startup_time_ms: Option<i64>,
     db_type: &'a str,
     telemetry_version: &'a str,
-    event: EventKind,
+    event: ReportKind,
     /// When it happened by the client's clock; null where the report did not tell.
     #[schema(value_type = Option<String>, format = DateTime)]
     timestamp: Option<Timestamp>,
@@ -89,15 +89,21 @@ pub async fn deployments(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::InvalidParameter(format!("limit must be from 1 to {MAX_LIMIT}.")));
     }
-    let filter = DeploymentFilter {
+    let filter = ReportFilter {
         before: query.before,
-        image_version: query.version.clone().map(|version| normal_version(Some(version))),
-        architecture: query.architecture.clone().map(|name| normal_architecture(Some(name))),
+        image_version: query
+            .version
+            .clone()
+            .map(|version| Dimension::ImageVersion.normal_form(Some(version))),
+        architecture: query
+            .architecture
+            .clone()
+            .map(|name| Dimension::Architecture.normal_form(Some(name))),
         since: query.since,
         until: query.until,
         starts_only: false,
     };
-    let found = state.database.deployments(&filter, limit).await?;
+    let found = state.database.newest_reports(&filter, limit).await?;
 
     let mut headers = HeaderMap::new();
     if let Some(last) = found.last().filter(|_| found.len() == limit as usize)
@@ -128,21 +134,21 @@ fn next_page(query: &DeploymentQuery, last: i64, limit: u32) -> String {
     link
 }
 
-impl<'a> From<&'a storage::Deployment> for Deployment<'a> {
-    fn from(stored: &'a storage::Deployment) -> Self {
+impl<'a> From<&'a storage::StoredReport> for Deployment<'a> {
+    fn from(stored: &'a storage::StoredReport) -> Self {
         let profile = &stored.profile;
         Self {
             id: stored.id,
             received_at: stored.received_at,
             instance_id: &stored.instance_id,
-            image_version: &profile.image_version,
-            architecture: &profile.architecture,
-            os: &profile.os,
-            container_runtime: &profile.container_runtime,
+            image_version: profile.get(Dimension::ImageVersion),
+            architecture: profile.get(Dimension::Architecture),
+            os: profile.get(Dimension::Os),
+            container_runtime: profile.get(Dimension::ContainerRuntime),
             startup_time_ms: stored.startup_ms,
-            db_type: &profile.db_type,
-            telemetry_version: &profile.telemetry_version,
-            event: stored.event,
+            db_type: profile.get(Dimension::DbType),
+            telemetry_version: profile.get(Dimension::TelemetryVersion),
+            event: stored.kind,
             timestamp: stored.timestamp,
         }
     }

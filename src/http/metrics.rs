@@ -73,9 +73,9 @@ async fn summary(state: &AppState) -> Result<Json<MetricsSummary>, ApiError> {
         architecture_breakdown: architectures.into_iter().map(Into::into).collect(),
         version_breakdown: versions
             .into_iter()
-            .map(|of| VersionCount { version: of.value, count: of.starts })
+            .map(|version| VersionCount { version: version.value.into(), count: version.starts })
             .collect(),
-        avg_startup_time_ms: totals.startup.mean_ms().unwrap_or(0.0),
+        avg_startup_time_ms: totals.mean_startup_ms.unwrap_or(0.0),
         returning_instances: totals.returning_instances,
         total_heartbeats: totals.heartbeats,
     }))

@@ -10,9 +10,9 @@ use prometheus_client::{
 };
 
 use crate::{
-    domain::{Dimension, Profile, StartupTimes},
+    domain::{Dimension, Profile, StartupTimes, Window},
     metrics::{Metric, WINDOW_LABEL, bucket_bounds},
-    storage::{self, ActiveInstances, Database, Totals, WINDOW_NAMES},
+    storage::{self, ActiveInstances, Database, Totals},
 };
 
 /// Counts of the fleet for one scrape.
@@ -20,15 +20,18 @@ use crate::{
 pub struct Fleet {
     totals: Totals,
     starts: Vec<(Arc<Profile>, u64)>,
+    startup: StartupTimes,
     active: ActiveInstances,
 }
 
 impl Fleet {
     /// Reads the counts.
     pub async fn read(database: &Database, now: Timestamp) -> storage::Result<Self> {
+        let all = database.startup(None, None).await?;
         Ok(Self {
             totals: database.totals().await?,
             starts: database.starts_by_profile().await?,
+            startup: all.into_iter().next().map(|all| all.startup).unwrap_or_default(),
             active: database.active(now, None).await?.into_iter().next().unwrap_or_default(),
         })
     }
@@ -38,18 +41,19 @@ impl Collector for Fleet {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let mut starts = describe(&mut encoder, Metric::Starts)?;
         for (profile, count) in &self.starts {
-            let labels = Dimension::ALL.map(|dimension| (dimension.name(), profile.get(dimension)));
+            let labels =
+                Dimension::ALL.map(|dimension| (dimension.name(), &**profile.get(dimension)));
             ConstCounter::new(*count).encode(starts.encode_family(&labels)?)?;
         }
 
-        let StartupTimes { sum_ms, buckets } = &self.totals.startup;
+        let StartupTimes { sum_ms, buckets } = &self.startup;
         let buckets: Vec<(f64, u64)> =
             bucket_bounds().into_iter().zip(buckets.iter().copied()).collect();
         #[expect(clippy::cast_precision_loss, reason = "a sum of seconds")]
         let sum = *sum_ms as f64 / 1000.0;
         describe(&mut encoder, Metric::StartupBucket)?.encode_histogram::<NoLabelSet>(
             sum,
-            self.totals.startup.count(),
+            self.startup.count(),
             &buckets,
             None,
         )?;
@@ -61,11 +65,11 @@ impl Collector for Fleet {
             gauge(value).encode(describe(&mut encoder, metric)?)?;
         }
         for (metric, values) in [
-            (Metric::ActiveInstances, self.active.instances),
-            (Metric::ReturningInstances, self.active.returning),
+            (Metric::ActiveInstances, self.active.activity.active),
+            (Metric::ReturningInstances, self.active.activity.returning),
         ] {
             let mut metric = describe(&mut encoder, metric)?;
-            for (window, value) in WINDOW_NAMES.into_iter().zip(values) {
+            for (window, value) in Window::ALL.map(Window::name).into_iter().zip(values) {
                 gauge(value).encode(metric.encode_family(&[(WINDOW_LABEL, window)])?)?;
             }
         }
@@ -94,14 +98,9 @@ mod tests {
     #[test]
     fn buckets_are_labelled_as_in_promql() {
         let fleet = Fleet {
-            totals: Totals {
-                starts: 0,
-                heartbeats: 0,
-                instances: 0,
-                returning_instances: 0,
-                startup: StartupTimes::default(),
-            },
+            totals: Totals::default(),
             starts: Vec::new(),
+            startup: StartupTimes::default(),
             active: ActiveInstances::default(),
         };
         let text =

@@ -9,15 +9,14 @@ use super::{
     extract::Parameters,
 };
 use crate::{
-    domain::Dimension,
-    storage::{Breakdown, Database, Interval, WINDOW_NAMES, WINDOWS_HOURS},
+    domain::{Dimension, Hour, Window},
+    storage::{Breakdown, Interval},
 };
 
 /// Periods that one time series may have.
 const MAX_PERIODS: i64 = 2000;
 /// Rows of one answer.
 const MAX_ROWS: u32 = 20_000;
-const SECONDS_PER_HOUR: i64 = 3600;
 
 /// Declares a count by one dimension and the route that answers it.
 macro_rules! breakdown {
@@ -33,7 +32,7 @@ macro_rules! breakdown {
 
         impl From<Breakdown> for $count {
             fn from(of: Breakdown) -> Self {
-                Self { $field: of.value, count: of.starts }
+                Self { $field: of.value.into(), count: of.starts }
             }
         }
 
@@ -123,8 +122,8 @@ pub async fn startup(
 ) -> Result<Json<Vec<Startup>>, ApiError> {
     let days = (query.since.is_some() || query.until.is_some()).then(|| {
         (
-            query.since.map_or(i64::MIN, |time| start(time, Interval::Day)),
-            query.until.map_or(i64::MAX, |time| start(time, Interval::Day)),
+            query.since.map_or(Hour::MIN, |time| Hour::of(time).day()),
+            query.until.map_or(Hour::MAX, |time| Hour::of(time).day()),
         )
     });
     let found = state.database.startup(query.by, days).await?;
@@ -134,7 +133,7 @@ pub async fn startup(
             .into_iter()
             .filter(|of| of.startup.count() > 0)
             .map(|of| Startup {
-                value: query.by.map(|_| of.value),
+                value: of.value.map(Into::into),
                 count: of.startup.count(),
                 avg_ms: of.startup.mean_ms().map(rounded),
                 p50_ms: of.startup.quantile_ms(0.5).map(rounded),
@@ -201,16 +200,17 @@ pub async fn timeseries(
     Parameters(query): Parameters<TimeseriesQuery>,
 ) -> Result<Json<Vec<PeriodCount>>, ApiError> {
     let step = query.interval.hours();
-    let last = start(query.until.unwrap_or_else(|| state.clock.now()), query.interval);
+    let period = |time| Hour::of(time).period(step);
+    let last = period(query.until.unwrap_or_else(|| state.clock.now()));
     let back = match query.interval {
         Interval::Hour => 47,
         Interval::Day => 29 * 24,
     };
-    let first = query.since.map_or(last - back, |time| start(time, query.interval));
+    let first = query.since.map_or(last.plus(-back), period);
     if first > last {
         return Err(ApiError::InvalidParameter("since must not be after until.".into()));
     }
-    if (last - first) / step >= MAX_PERIODS {
+    if (last.number() - first.number()) / step >= MAX_PERIODS {
         return Err(ApiError::InvalidParameter(format!(
             "That is more than {MAX_PERIODS} periods: ask for less time or a longer interval."
         )));
@@ -218,7 +218,7 @@ pub async fn timeseries(
 
     let found = state
         .database
-        .timeseries(query.interval, query.by, first, last + step, MAX_ROWS + 1)
+        .timeseries(query.interval, query.by, first, last.plus(step), MAX_ROWS + 1)
         .await?;
     if found.len() > MAX_ROWS as usize {
         return Err(ApiError::InvalidParameter(format!(
@@ -229,8 +229,8 @@ pub async fn timeseries(
     let mut periods = Vec::new();
     if query.by.is_some() {
         periods.extend(found.map(|period| PeriodCount {
-            time: period.time(),
-            value: Some(period.value),
+            time: period.hour.start(),
+            value: period.value.map(Into::into),
             starts: period.starts,
             heartbeats: period.heartbeats,
         }));
@@ -240,20 +240,14 @@ pub async fn timeseries(
     while hour <= last {
         let period = found.next_if(|period| period.hour == hour);
         periods.push(PeriodCount {
-            time: Timestamp::from_second(hour * SECONDS_PER_HOUR).unwrap_or(Timestamp::MAX),
+            time: hour.start(),
             value: None,
             starts: period.as_ref().map_or(0, |period| period.starts),
             heartbeats: period.as_ref().map_or(0, |period| period.heartbeats),
         });
-        hour += step;
+        hour = hour.plus(step);
     }
     Ok(Json(periods))
-}
-
-/// First hour of the period that a time lies in, in hours since 1970.
-fn start(time: Timestamp, interval: Interval) -> i64 {
-    let hour = time.as_second().div_euclid(SECONDS_PER_HOUR);
-    hour - hour.rem_euclid(interval.hours())
 }
 
 /// By what.
@@ -303,17 +297,18 @@ pub async fn active(
         found.push(crate::storage::ActiveInstances::default());
     }
     let mut windows = Vec::new();
-    for (window, (name, hours)) in WINDOW_NAMES.into_iter().zip(WINDOWS_HOURS).enumerate() {
+    for window in Window::ALL {
+        let place = window as usize;
         for of in &found {
-            if query.by.is_some() && of.instances[window] == 0 {
+            if query.by.is_some() && of.activity.active[place] == 0 {
                 continue;
             }
             windows.push(ActiveCount {
-                window: name,
-                since: Database::window_start(now, hours),
-                value: query.by.map(|_| of.value.clone()),
-                active_instances: of.instances[window],
-                returning_instances: of.returning[window],
+                window: window.name(),
+                since: window.first_hour(Hour::of(now)).start(),
+                value: of.value.clone().map(Into::into),
+                active_instances: of.activity.active[place],
+                returning_instances: of.activity.returning[place],
             });
         }
     }

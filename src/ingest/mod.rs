@@ -34,19 +34,20 @@ pub const QUEUE: usize = 2048;
 const BATCH: usize = 512;
 /// Longest time for which a batch waits to grow.
 const GATHERING: Duration = Duration::from_micros(300);
-/// Reports that are counted before they are answered, if no more wait and none were left over: so
+/// Reports that are indexed before they are answered, if no more wait and none were left over: so
 /// few that it takes no time.
-const COUNTED_AT_ONCE: usize = 32;
-/// Reports after which all are counted, even under load. They take some 30 ms, in which no other is stored.
-const COUNTED_TOGETHER: usize = 8192;
-/// Time without a report after which all are counted.
+const INDEXED_AT_ONCE: usize = 32;
+/// Unindexed reports at which all are indexed, even under load. They take some 30 ms, in which no
+/// other is stored.
+const INDEXED_TOGETHER: usize = 8192;
+/// Time without a report after which all are indexed.
 const LULL: Duration = Duration::from_millis(10);
-/// Time after which all are counted even if reports keep coming.
-const COUNTED_AFTER: Duration = Duration::from_secs(1);
+/// Time after which all are indexed even if reports keep coming.
+const INDEXED_AFTER: Duration = Duration::from_secs(1);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 
-/// Why a report was not stored. The sender may try again.
+/// Reason for which a report was not stored. The sender may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// More reports wait than may.
@@ -96,8 +97,8 @@ impl Ingest {
             retention,
             metrics,
             failing: Arc::clone(&failing),
-            counted: Instant::now(),
-            counting_fails: false,
+            indexed: Instant::now(),
+            indexing_fails: false,
         };
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
@@ -160,10 +161,10 @@ struct WriterThread {
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
-    /// When instances were counted last, or could not be.
-    counted: Instant,
+    /// Time at which reports were indexed last, or could not be.
+    indexed: Instant,
     /// Whether they could not be.
-    counting_fails: bool,
+    indexing_fails: bool,
 }
 
 impl WriterThread {
@@ -173,7 +174,7 @@ impl WriterThread {
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let lull = if self.counting_fails { COUNTED_AFTER } else { LULL };
+            let lull = if self.indexing_fails { INDEXED_AFTER } else { LULL };
             tokio::select! {
                 received = queue.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
@@ -183,21 +184,21 @@ impl WriterThread {
                     previous = batch.len();
                     self.store(&mut batch, &queue).await;
                 }
-                () = sleep(lull), if self.writer.behind() > 0 || self.counting_fails => {
-                    self.catch_up().await;
+                () = sleep(lull), if self.writer.unindexed() > 0 || self.indexing_fails => {
+                    self.index().await;
                 }
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
             }
         }
-        // What came since the last lull, and since the last minute.
-        self.catch_up().await;
+        // For the reports since the last lull, and the samples since the last minute.
+        self.index().await;
         self.record(queue.len()).await;
         self.writer.close().await
     }
 
     /// Group commit: one transaction for all that waits, then an answer to each.
     async fn store(&mut self, batch: &mut Vec<Waiting>, queue: &mpsc::Receiver<Waiting>) {
-        // Whoever has gone away has been told, or has understood, that it was not stored.
+        // A caller that has gone away knows that its report was not stored.
         batch.retain(|waiting| !waiting.stored.is_closed());
         if batch.is_empty() {
             return;
@@ -205,18 +206,19 @@ impl WriterThread {
         let (reports, callers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
         let begun = Instant::now();
-        let result = self.writer.write(self.clock.now(), &reports).await;
+        let result = self.writer.store(self.clock.now(), &reports).await;
         self.note(&result);
         if result.is_ok() {
-            self.metrics.committed(reports.iter().map(|report| report.event), begun.elapsed());
-            // Whoever reads what was just answered finds it counted, unless there is load. Then
-            // instances are counted many at a time, which costs a fraction.
-            let behind = self.writer.behind();
-            if self.counted.elapsed() >= COUNTED_AFTER
-                || !self.counting_fails
-                    && (behind <= COUNTED_AT_ONCE && queue.is_empty() || behind >= COUNTED_TOGETHER)
+            self.metrics.committed(reports.iter().map(|report| report.kind), begun.elapsed());
+            // Whoever reads what was just answered finds it indexed, unless there is load. Then
+            // reports are indexed many at a time, which costs a fraction.
+            let unindexed = self.writer.unindexed();
+            if self.indexed.elapsed() >= INDEXED_AFTER
+                || !self.indexing_fails
+                    && (unindexed <= INDEXED_AT_ONCE && queue.is_empty()
+                        || unindexed >= INDEXED_TOGETHER)
             {
-                self.catch_up().await;
+                self.index().await;
             }
         }
         let answer = result.map_err(|_| Refused::NotStored);
@@ -226,17 +228,16 @@ impl WriterThread {
         }
     }
 
-    /// Counts instances and lists events by profile, all that are stored. Logs the first of several
-    /// failures.
-    async fn catch_up(&mut self) {
-        self.counted = Instant::now();
-        let result = self.writer.catch_up().await;
+    /// Indexes all reports that are stored. Logs the first of several failures.
+    async fn index(&mut self) {
+        self.indexed = Instant::now();
+        let result = self.writer.index().await;
         if let Err(error) = &result
-            && !self.counting_fails
+            && !self.indexing_fails
         {
-            tracing::error!(%error, "cannot count instances and list events by profile");
+            tracing::error!(%error, "cannot index reports");
         }
-        self.counting_fails = result.is_err();
+        self.indexing_fails = result.is_err();
     }
 
     /// Closes hours, takes a sample of the metrics, and prunes as long as no report waits.
@@ -251,7 +252,7 @@ impl WriterThread {
         while queue.is_empty() && !queue.is_closed() {
             match self.writer.prune(cutoff).await {
                 Ok(0) => return,
-                Ok(events) => self.metrics.pruned(events),
+                Ok(reports) => self.metrics.pruned(reports),
                 Err(error) => {
                     tracing::error!(%error, "cannot prune old reports");
                     return;
@@ -274,7 +275,7 @@ impl WriterThread {
             Ok(()) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the database can be written again");
-                    self.counting_fails = false;
+                    self.indexing_fails = false;
                 }
             }
             Err(error) => {
@@ -335,7 +336,7 @@ mod tests {
         assert!(stored.iter().all(Result::is_ok));
         let starts = 1 + stored.len() as u64;
         assert_eq!(database.totals().await.unwrap().starts, starts);
-        // So many at once are counted in the lull that follows.
+        // So many at once are indexed in the lull that follows.
         let counted = async { while database.totals().await.unwrap().instances < starts {} };
         timeout(Duration::from_secs(10), counted).await.unwrap();
 
@@ -343,7 +344,7 @@ mod tests {
         writer.await.unwrap().unwrap();
     }
 
-    /// What is still to be counted when the server ends is counted then.
+    /// Reports that are unindexed when the server ends are indexed then.
     #[tokio::test]
     async fn the_end_waits_for_no_lull() {
         let folder = TempDir::new().unwrap();
@@ -351,7 +352,7 @@ mod tests {
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
         let (ingest, writer) = Ingest::start(&database, Clock::system(), None, metrics).unwrap();
-        let reports = 10 * COUNTED_AT_ONCE;
+        let reports = 10 * INDEXED_AT_ONCE;
         let stored = join_all((0..reports).map(|id| ingest.store(report(id)))).await;
         assert!(stored.iter().all(Result::is_ok));
         drop(ingest);

@@ -20,7 +20,7 @@ use prometheus_client::{
 
 use super::catalogue::Description;
 use crate::{
-    domain::EventKind,
+    domain::ReportKind,
     storage::{Database, Sample},
 };
 
@@ -186,12 +186,12 @@ impl Metrics {
     }
 
     /// Counts the reports of a transaction, and the time that it took.
-    pub fn committed(&self, reports: impl Iterator<Item = EventKind>, time: Duration) {
+    pub fn committed(&self, reports: impl Iterator<Item = ReportKind>, time: Duration) {
         let (mut starts, mut heartbeats) = (0, 0);
         for event in reports {
             match event {
-                EventKind::Start => starts += 1,
-                EventKind::Heartbeat => heartbeats += 1,
+                ReportKind::Start => starts += 1,
+                ReportKind::Heartbeat => heartbeats += 1,
             }
         }
         self.starts.inc_by(starts);

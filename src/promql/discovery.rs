@@ -141,7 +141,8 @@ mod tests {
             body.into_report().unwrap()
         };
         let reports: Vec<_> = versions.map(start).collect();
-        writer.write(NOW.parse().unwrap(), &reports).await.unwrap();
+        writer.store(NOW.parse().unwrap(), &reports).await.unwrap();
+        writer.index().await.unwrap();
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::{Clients, DAY, HOUR, MINUTE, SECOND, random::Random, releases::Releases, rhythm};
-use crate::domain::{EventKind, Profile, Report, UNKNOWN};
+use crate::domain::{Dimension, InstanceId, Profile, Report, ReportKind, UNKNOWN, Value};
 
 /// The machine of an installation. A Raspberry Pi takes its time, more so one with 32 bits.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Installation {
     pub fn report(&mut self, at: i64, releases: &Releases, random: &mut Random) -> Report {
         if at < self.start_at {
             self.heartbeat_at = at + DAY;
-            return self.says(EventKind::Heartbeat, None, at, releases, random);
+            return self.says(ReportKind::Heartbeat, None, at, releases, random);
         }
         let upgrades = at >= self.upgrade_at;
         if upgrades {
@@ -161,12 +161,12 @@ impl Installation {
         // The first start of a release also migrates the database.
         let startup_ms = random.around(self.machine.startup_ms) * if upgrades { 2 } else { 1 };
         self.plan_start(at, random);
-        self.says(EventKind::Start, Some(startup_ms), at, releases, random)
+        self.says(ReportKind::Start, Some(startup_ms), at, releases, random)
     }
 
     fn says(
         &self,
-        event: EventKind,
+        kind: ReportKind,
         startup_ms: Option<i64>,
         at: i64,
         releases: &Releases,
@@ -175,29 +175,37 @@ impl Installation {
         let version = if self.knows_version { releases.version(self.release) } else { UNKNOWN };
         // Clients that keep their id also say when, and are heard a little later.
         let said_at = at - random.between(20, 3 * SECOND);
+        let profile = Profile::new(|dimension| {
+            let value = match dimension {
+                Dimension::ImageVersion => version,
+                Dimension::Architecture => self.machine.architecture,
+                Dimension::Os => "linux",
+                Dimension::ContainerRuntime => self.runtime,
+                Dimension::DbType => self.database,
+                Dimension::TelemetryVersion if self.keeps_id => "1.1",
+                Dimension::TelemetryVersion => "1.0",
+            };
+            Value::parse(dimension, Some(value.to_owned())).unwrap_or_else(Value::unknown)
+        });
         Report {
             instance_id: self.written_id(),
-            profile: Profile {
-                image_version: version.to_owned(),
-                architecture: self.machine.architecture.to_owned(),
-                os: "linux".to_owned(),
-                container_runtime: self.runtime.to_owned(),
-                db_type: self.database.to_owned(),
-                telemetry_version: if self.keeps_id { "1.1" } else { "1.0" }.to_owned(),
-            },
-            event,
+            profile,
+            kind,
             startup_ms,
             timestamp: Timestamp::from_millisecond(said_at).ok().filter(|_| self.keeps_id),
         }
     }
 
     /// 32 hexadecimal digits, as the stock client writes it, or a UUID.
-    fn written_id(&self) -> String {
+    fn written_id(&self) -> InstanceId {
         let digits = format!("{:032x}", self.id);
-        if !self.keeps_id {
-            return digits;
-        }
-        [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+        let id = if self.keeps_id {
+            [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]]
+                .join("-")
+        } else {
+            digits
+        };
+        InstanceId::parse(id).expect("hexadecimal digits are an id")
     }
 
     fn plan_upgrade(&mut self, at: i64, releases: &Releases, random: &mut Random) {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{EventKind, ReportBody};
+use crate::domain::{Dimension, InstanceId, ReportBody, ReportKind};
 
 fn settings(installations: u32, days: i64, seed: u64) -> Settings {
     let until: Timestamp = "2025-06-30T12:00:00Z".parse().unwrap();
@@ -16,11 +16,11 @@ fn reports(installations: u32, days: i64, seed: u64) -> Vec<(Timestamp, Report)>
 }
 
 fn is_start(report: &Report) -> bool {
-    report.event == EventKind::Start
+    report.kind == ReportKind::Start
 }
 
 fn keeps_id(report: &Report) -> bool {
-    report.profile.telemetry_version == "1.1"
+    &**report.profile.get(Dimension::TelemetryVersion) == "1.1"
 }
 
 #[test]
@@ -86,12 +86,12 @@ proptest! {
             prop_assert!((settings.from..settings.until).contains(at));
             let accepted = ReportBody::from(report.clone()).into_report();
             prop_assert_eq!(accepted.as_ref(), Ok(report));
-            let id = report.instance_id.as_str();
+            let id = &*report.instance_id;
             if keeps_id(report) {
                 // Whoever keeps the id stays on one machine.
                 let first = kept.entry(id).or_insert(report);
-                prop_assert_eq!(&first.profile.architecture, &report.profile.architecture);
-                prop_assert_eq!(&first.profile.db_type, &report.profile.db_type);
+                prop_assert_eq!(first.profile.get(Dimension::Architecture), report.profile.get(Dimension::Architecture));
+                prop_assert_eq!(first.profile.get(Dimension::DbType), report.profile.get(Dimension::DbType));
             } else {
                 prop_assert!(is_start(report) && rotated.insert(id), "{} twice", id);
             }
@@ -118,7 +118,7 @@ fn another_seed_is_another_fleet() {
 
 #[test]
 fn no_instance_reports_more_than_a_server_takes_from_it() {
-    let mut last: HashMap<String, Vec<Timestamp>> = HashMap::new();
+    let mut last: HashMap<InstanceId, Vec<Timestamp>> = HashMap::new();
     let mut loops = 0;
     for (at, report) in reports(3000, 60, 3).into_iter().filter(|(_, report)| keeps_id(report)) {
         let times = last.entry(report.instance_id).or_default();
@@ -165,33 +165,40 @@ fn releases_spread_and_laggards_stay() {
             .filter(|(at, _)| (at.as_millisecond() - from) / (14 * DAY) == fortnight)
             .cloned()
             .collect();
-        let of_april =
-            starts_by(&then, |_, report| report.profile.image_version.starts_with("v10.6."));
+        let of_april = starts_by(&then, |_, report| {
+            report.profile.get(Dimension::ImageVersion).starts_with("v10.6.")
+        });
         of_april.get(&true).copied().unwrap_or(0) * 100 / then.len()
     };
     let shares: Vec<usize> = (0..8).map(spread).collect();
     assert_eq!(shares[0], 0, "{shares:?}");
     assert!(shares.iter().max() > Some(&20), "{shares:?}");
     assert!(shares[7] > 0 && shares[7] < 20, "{shares:?}");
-    let versions = starts_by(&reports, |_, report| report.profile.image_version.clone());
+    let versions =
+        starts_by(&reports, |_, report| report.profile.get(Dimension::ImageVersion).to_string());
     assert!(versions.len() > 15 && versions.contains_key("unknown"), "{versions:?}");
 }
 
 #[test]
 fn all_kinds_are_there_and_small_boards_start_slowly() {
     let reports = reports(3000, 30, 5);
-    let architectures = starts_by(&reports, |_, report| report.profile.architecture.clone());
+    let architectures =
+        starts_by(&reports, |_, report| report.profile.get(Dimension::Architecture).to_string());
     assert!(architectures.keys().eq(["aarch64", "armv7l", "x86_64"]), "{architectures:?}");
-    let runtimes = starts_by(&reports, |_, report| report.profile.container_runtime.clone());
+    let runtimes = starts_by(&reports, |_, report| {
+        report.profile.get(Dimension::ContainerRuntime).to_string()
+    });
     assert!(runtimes.keys().eq(["docker", "kubernetes", "podman", "unknown"]), "{runtimes:?}");
-    let databases = starts_by(&reports, |_, report| report.profile.db_type.clone());
+    let databases =
+        starts_by(&reports, |_, report| report.profile.get(Dimension::DbType).to_string());
     assert!(databases["postgres"] > databases["mysql"] * 5, "{databases:?}");
     let slow = |architecture: &str| {
         let slow = starts_by(&reports, |_, report| {
-            report.profile.architecture == architecture && report.startup_ms > Some(20_000)
+            &**report.profile.get(Dimension::Architecture) == architecture
+                && report.startup_ms > Some(20_000)
         });
         slow[&true] * 100 / architectures[architecture]
     };
     assert!(slow("x86_64") < 10 && slow("aarch64") > 40 && slow("armv7l") > 90);
-    assert!(reports.iter().any(|(_, report)| report.event == EventKind::Heartbeat));
+    assert!(reports.iter().any(|(_, report)| report.kind == ReportKind::Heartbeat));
 }

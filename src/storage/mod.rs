@@ -1,22 +1,15 @@
 //! The SQLite database: the only module that knows sqlx.
 //!
-//! One [`Writer`] changes it, any number of readers of the pool see the last commit; in WAL
-//! mode neither waits for the other. What each table is for stands in `migrations/`.
+//! One [`Writer`] changes it (`write`), any number of readers of the pool see the last commit
+//! (`read`); in WAL mode neither waits for the other. Upkeep is in `maintain`. The tables are
+//! described in `migrations/`.
 
-mod active;
-mod arrivals;
-mod deployments;
-mod history;
 mod instance_key;
-mod legacy;
+mod json;
+mod maintain;
 mod profiles;
-mod retention;
-mod samples;
-mod snapshots;
-mod stats;
-mod time;
-mod verify;
-mod writer;
+mod read;
+mod write;
 
 use std::{
     path::{Path, PathBuf},
@@ -34,16 +27,16 @@ use sqlx::{
     },
 };
 
-pub use active::{ActiveInstances, WINDOW_NAMES, WINDOWS_HOURS};
-pub use deployments::{Deployment, DeploymentFilter};
-use history::ActivityNow;
-pub use history::{Activity, Groups, NOW, Table};
-pub use legacy::{ImportError, Moved};
+pub use maintain::{ImportError, Moved, Verdict};
 use profiles::Numbered;
-pub use samples::{LONGEST_GAP, Sample, is_counter};
-pub use stats::{Breakdown, Interval, Period, StartupBreakdown, Totals};
-pub use verify::Verdict;
-pub use writer::Writer;
+use read::ActivityNow;
+pub use read::{
+    ActiveInstances, Activity, Breakdown, Groups, Interval, Period, ReportFilter, StartupBreakdown,
+    StoredReport, Table, Totals,
+};
+pub use write::{LONGEST_GAP, Sample, Writer, is_counter};
+
+use crate::domain::StartupTimes;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -59,7 +52,7 @@ const ROWS_AT_A_TIME: usize = 1000;
 const WRITER_CACHE: &str = "-2000";
 const READER_CACHE: &str = "-1000";
 
-/// What the database said instead of an answer. For the log: it may name files and SQL.
+/// Error of the database. For the log: it may name files and SQL.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] sqlx::Error);
@@ -84,7 +77,7 @@ fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
 /// A result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a database cannot be used. Each message is one line that tells what to do about it.
+/// Reason for which a database cannot be used: one line that states what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Not a URL of a SQLite file.
@@ -95,7 +88,7 @@ pub enum OpenError {
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// There is no such file.
@@ -106,7 +99,7 @@ pub enum OpenError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         source: sqlx::Error,
     },
     /// The file is of a later version of this program.
@@ -125,7 +118,7 @@ pub enum OpenError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         source: sqlx::Error,
     },
 }
@@ -136,15 +129,15 @@ pub struct Database {
     path: PathBuf,
     writer: SqliteConnectOptions,
     readers: SqlitePool,
-    /// Those that were read so far, by number.
+    /// Profiles that were read so far, in the order of their numbers.
     profiles: Arc<Mutex<Arc<Numbered>>>,
-    /// The latest that was worked out.
+    /// The latest activity that was computed.
     activity: Arc<Mutex<Arc<ActivityNow>>>,
 }
 
 impl Database {
     /// Opens the database of a `sqlite://` URL, with its folder and tables created or brought
-    /// up to date. What a reference server left in the file is still to be moved: see
+    /// up to date. The reports that a reference server left in the file are still to be moved: see
     /// [`Writer::take_over`].
     ///
     /// # Errors
@@ -173,6 +166,7 @@ impl Database {
         }
         let mut connection = first.connect().await.map_err(|source| open_error(&path, source))?;
         migrate(&mut connection, &path).await?;
+        write_bounds(&mut connection).await.map_err(|source| open_error(&path, source))?;
         connection.close().await.map_err(|source| open_error(&path, source))?;
 
         let readers = SqlitePoolOptions::new()
@@ -210,7 +204,7 @@ impl Database {
     /// Size of the database file and of its write-ahead log, in bytes.
     ///
     /// # Errors
-    /// What the file system says of the database file.
+    /// The file system's error for the database file.
     pub fn bytes(&self) -> std::io::Result<(u64, u64)> {
         let log = format!("{}-wal", self.path.display());
         let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
@@ -220,18 +214,9 @@ impl Database {
     /// Whether a read gets an answer.
     ///
     /// # Errors
-    /// What the database says instead.
+    /// The database's error.
     pub async fn ping(&self) -> Result<()> {
         sqlx::query_scalar!("SELECT instances FROM totals").fetch_one(&self.readers).await?;
-        Ok(())
-    }
-
-    /// Writes a consistent copy into a new file, while the server runs.
-    ///
-    /// # Errors
-    /// What the database says, such as that the file exists.
-    pub async fn backup(&self, file: &str) -> Result<()> {
-        sqlx::query!("VACUUM INTO ?", file).execute(&self.readers).await?;
         Ok(())
     }
 
@@ -271,6 +256,24 @@ async fn migrate(
         }
         other => OpenError::Open { path: path.to_owned(), source: other.into() },
     })
+}
+
+/// Writes the buckets of startup times, where this version has others than the file.
+async fn write_bounds(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    let bounds: Vec<i64> = StartupTimes::bucket_bounds_ms().collect();
+    let written = sqlx::query_scalar!("SELECT up_to_ms FROM startup_bounds ORDER BY up_to_ms")
+        .fetch_all(&mut *connection)
+        .await?;
+    if written == bounds {
+        return Ok(());
+    }
+    let bounds = json::encode(&bounds)?;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query!("DELETE FROM startup_bounds").execute(&mut *transaction).await?;
+    sqlx::query!("INSERT INTO startup_bounds SELECT value FROM json_each(?)", bounds)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
 }
 
 /// Tells a broken file from one that cannot be reached, by SQLite's result code.

@@ -7,9 +7,9 @@ use std::{
 
 use sqlx::SqliteConnection;
 
-use crate::domain::{Dimension, OTHER, Profile};
+use crate::domain::{Dimension, Profile, Value};
 
-/// How many different profiles are kept apart. A real fleet has some hundreds; beyond this
+/// Number of different profiles that are kept apart. A real fleet has some hundreds; beyond this
 /// bound, which only made-up values reach, a new combination counts as `other` in every
 /// dimension but version and architecture.
 const MAX_PROFILES: usize = 10_000;
@@ -21,7 +21,7 @@ const RESERVE: usize = 2_000;
 #[derive(Debug, Default)]
 pub struct Profiles {
     numbers: HashMap<Profile, i64>,
-    values: HashMap<Dimension, HashSet<String>>,
+    values: HashMap<Dimension, HashSet<Value>>,
 }
 
 impl Profiles {
@@ -34,8 +34,8 @@ impl Profiles {
         Ok(known)
     }
 
-    /// The number of a profile, or of what it counts as past the bounds. A new one is added to
-    /// the database at once, outside of any transaction: without an event it counts for nothing.
+    /// The number of a profile, or of the one that it counts as past the bounds. A new one is added to
+    /// the database at once, outside of any transaction: without a report it counts for nothing.
     pub async fn number(
         &mut self,
         connection: &mut SqliteConnection,
@@ -49,18 +49,20 @@ impl Profiles {
             return Ok(number);
         }
         // Another process may have added it since ours were loaded.
+        let [image_version, architecture, os, container_runtime, db_type, telemetry_version] =
+            Dimension::ALL.map(|dimension| &**counted.get(dimension));
         let number = sqlx::query_scalar!(
             r#"INSERT INTO profiles (image_version, architecture, os, container_runtime, db_type,
                                      telemetry_version)
                VALUES (?, ?, ?, ?, ?, ?)
                ON CONFLICT DO UPDATE SET os = os
                RETURNING id AS "id!""#,
-            counted.image_version,
-            counted.architecture,
-            counted.os,
-            counted.container_runtime,
-            counted.db_type,
-            counted.telemetry_version,
+            image_version,
+            architecture,
+            os,
+            container_runtime,
+            db_type,
+            telemetry_version,
         )
         .fetch_one(connection)
         .await?;
@@ -72,7 +74,7 @@ impl Profiles {
         for dimension in Dimension::ALL {
             let values = self.values.entry(dimension).or_default();
             if !values.contains(profile.get(dimension)) {
-                values.insert(profile.get(dimension).to_owned());
+                values.insert(profile.get(dimension).clone());
             }
         }
         self.numbers.insert(profile, number);
@@ -80,18 +82,18 @@ impl Profiles {
 
     /// The profile with `other` for each new value of a dimension that has all it may have.
     fn bounded(&self, profile: &Profile) -> Profile {
-        let mut bounded = profile.clone();
         let full = self.numbers.len() >= MAX_PROFILES;
         let overfull = self.numbers.len() >= MAX_PROFILES + RESERVE;
-        for dimension in Dimension::ALL {
+        Profile::new(|dimension| {
             let value = profile.get(dimension);
             let new = !self.values.get(&dimension).is_some_and(|known| known.contains(value));
             let kept = matches!(dimension, Dimension::ImageVersion | Dimension::Architecture);
             if (full && !kept) || overfull || (new && self.is_full(dimension, value)) {
-                OTHER.clone_into(bounded.get_mut(dimension));
+                Value::other()
+            } else {
+                value.clone()
             }
-        }
-        bounded
+        })
     }
 
     /// Whether the budget that `value` would be counted against is used up.
@@ -133,30 +135,45 @@ struct Row {
 
 impl From<Row> for Profile {
     fn from(row: Row) -> Self {
-        Self {
-            image_version: row.image_version,
-            architecture: row.architecture,
-            os: row.os,
-            container_runtime: row.container_runtime,
-            db_type: row.db_type,
-            telemetry_version: row.telemetry_version,
-        }
+        let mut columns = [
+            row.image_version,
+            row.architecture,
+            row.os,
+            row.container_runtime,
+            row.db_type,
+            row.telemetry_version,
+        ];
+        Self::new(|dimension| {
+            let column = std::mem::take(&mut columns[dimension as usize]);
+            // A file holds what was parsed before it was stored.
+            Value::parse(dimension, Some(column)).unwrap_or_else(Value::other)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::OTHER;
 
     fn profile(version: &str, os: &str) -> Profile {
-        Profile {
-            image_version: version.to_owned(),
-            architecture: "aarch64".to_owned(),
-            os: os.to_owned(),
-            container_runtime: "unknown".to_owned(),
-            db_type: "postgres".to_owned(),
-            telemetry_version: "1.0".to_owned(),
-        }
+        Profile::new(|dimension| {
+            let text = match dimension {
+                Dimension::ImageVersion => version,
+                Dimension::Architecture => "aarch64",
+                Dimension::Os => os,
+                Dimension::ContainerRuntime => "unknown",
+                Dimension::DbType => "postgres",
+                Dimension::TelemetryVersion => "1.0",
+            };
+            Value::parse(dimension, Some(text.to_owned())).unwrap()
+        })
+    }
+
+    /// The version and the operating system of the bounded profile.
+    fn bounded(known: &Profiles, profile: &Profile) -> [String; 2] {
+        let bounded = known.bounded(profile);
+        [Dimension::ImageVersion, Dimension::Os].map(|dimension| bounded.get(dimension).to_string())
     }
 
     fn knowing(profiles: impl Iterator<Item = Profile>) -> Profiles {
@@ -168,16 +185,15 @@ mod tests {
     #[test]
     fn past_its_limit_a_new_value_is_other_and_a_known_one_is_itself() {
         let known = knowing((0..50).map(|number| profile("v1.0.0", &format!("os{number}"))));
-        assert_eq!(known.bounded(&profile("v1.0.0", "os50")).os, OTHER);
-        assert_eq!(known.bounded(&profile("v1.0.0", "os49")).os, "os49");
-        assert_eq!(known.bounded(&profile("v1.0.0", "os50")).image_version, "v1.0.0");
+        assert_eq!(bounded(&known, &profile("v1.0.0", "os50")), ["v1.0.0", OTHER]);
+        assert_eq!(bounded(&known, &profile("v1.0.0", "os49")), ["v1.0.0", "os49"]);
     }
 
     #[test]
     fn nightly_versions_cannot_push_out_releases() {
         let known = knowing((0..300).map(|night| profile(&format!("nightly-{night}"), "linux")));
-        assert_eq!(known.bounded(&profile("nightly-x", "linux")).image_version, OTHER);
-        assert_eq!(known.bounded(&profile("v11.0.0", "linux")).image_version, "v11.0.0");
+        assert_eq!(bounded(&known, &profile("nightly-x", "linux")), [OTHER, "linux"]);
+        assert_eq!(bounded(&known, &profile("v11.0.0", "linux")), ["v11.0.0", "linux"]);
     }
 
     /// So many combinations of versions and systems.
@@ -188,15 +204,19 @@ mod tests {
     #[test]
     fn past_all_profiles_a_release_is_still_itself() {
         let bounded = knowing(crowd(MAX_PROFILES)).bounded(&profile("v9999.0", "linux"));
-        assert_eq!(bounded.image_version, "v9999.0");
-        assert_eq!(bounded.architecture, "aarch64");
-        assert_eq!(bounded.os, OTHER);
-        assert_eq!(bounded.db_type, OTHER);
+        for dimension in Dimension::ALL {
+            let expected = match dimension {
+                Dimension::ImageVersion => "v9999.0",
+                Dimension::Architecture => "aarch64",
+                _ => OTHER,
+            };
+            assert_eq!(&**bounded.get(dimension), expected);
+        }
     }
 
     #[test]
     fn past_the_reserve_a_new_one_is_other_throughout() {
         let bounded = knowing(crowd(MAX_PROFILES + RESERVE)).bounded(&profile("v9999.0", "linux"));
-        assert!(Dimension::ALL.iter().all(|&of| bounded.get(of) == OTHER));
+        assert!(Dimension::ALL.iter().all(|&dimension| &**bounded.get(dimension) == OTHER));
     }
 }

@@ -4,16 +4,16 @@ use std::{borrow::Cow, ops::Range};
 
 use jiff::Timestamp;
 
-use super::{HOUR_MS, Moments, Reader, growth, profile_labels};
+use super::{Moments, Reader, growth, profile_labels};
 use crate::{
-    domain::{BUCKETS, Dimension, StartupTimes, newer_release},
+    domain::{BUCKETS, Dimension, Hour, StartupTimes, Window, newer_release},
     metrics::{BUCKET_LABEL, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label},
     promql::{
         error::Result,
         plan::Growth,
         series::{Labels, NAME, Series},
     },
-    storage::{Activity, DeploymentFilter, WINDOW_NAMES},
+    storage::{Activity, ReportFilter},
 };
 
 /// Labels of a recent start besides those of a report.
@@ -109,7 +109,7 @@ impl Reader<'_> {
     }
 
     async fn activity(&self, metric: Metric) -> Result<Vec<Series>> {
-        let windows = WINDOW_NAMES.map(str::to_owned).into();
+        let windows = Window::ALL.map(|window| window.name().to_owned()).into();
         let windows = self.selected_values(WINDOW_LABEL, windows).await;
         if windows.is_empty() {
             return Ok(Vec::new());
@@ -117,7 +117,7 @@ impl Reader<'_> {
         let (labels, groups) = self.groups(&[WINDOW_LABEL], windows.len()).await?;
         let moments = self.moments();
         // The table has all windows, even if one is selected.
-        self.held.check_table(labels.len(), WINDOW_NAMES.len() * moments.asked.len())?;
+        self.held.check_table(labels.len(), Window::ALL.len() * moments.asked.len())?;
         let now = Timestamp::from_millisecond(self.now).unwrap_or(Timestamp::MAX);
         let table = self.database.activity_at(now, &moments.asked, &groups).await?;
         let mut series = Vec::new();
@@ -138,12 +138,12 @@ impl Reader<'_> {
 
     async fn newest_version(&self) -> Result<Vec<Series>> {
         const VERSION: &str = Dimension::ImageVersion.name();
-        let mut first: Vec<(i64, String)> = self
+        let mut first: Vec<(Hour, String)> = self
             .database
             .first_days()
             .await?
             .into_iter()
-            .map(|(profile, hour)| (hour, profile.image_version.clone()))
+            .map(|(profile, hour)| (hour, profile.get(Dimension::ImageVersion).to_string()))
             .collect();
         first.sort();
         let mut first = first.into_iter().peekable();
@@ -151,7 +151,7 @@ impl Reader<'_> {
         // A release is the newest at moments that follow each other, until there is a newer one.
         let mut spans: Vec<(String, Range<usize>)> = Vec::new();
         for (position, time) in self.times().enumerate() {
-            while let Some((_, version)) = first.next_if(|(hour, _)| hour * HOUR_MS <= time) {
+            while let Some((_, version)) = first.next_if(|(hour, _)| hour.start_ms() <= time) {
                 newest = newer_release(newest, version);
             }
             match (&newest, spans.last_mut()) {
@@ -187,14 +187,14 @@ impl Reader<'_> {
         let end = self.times().last().unwrap_or(self.now).min(self.now);
         let end = Timestamp::from_millisecond(end.saturating_add(1)).unwrap_or(Timestamp::MAX);
         let filter =
-            DeploymentFilter { until: Some(end), starts_only: true, ..DeploymentFilter::default() };
-        let starts = self.database.deployments(&filter, RECENT_STARTS).await?;
+            ReportFilter { until: Some(end), starts_only: true, ..ReportFilter::default() };
+        let starts = self.database.newest_reports(&filter, RECENT_STARTS).await?;
         let mut selected = Vec::new();
         for start in starts {
             let mut labels = profile_labels(&start.profile, None);
             labels.extend([
                 (Cow::Borrowed(REPORT), start.id.to_string().into()),
-                (Cow::Borrowed(INSTANCE), start.instance_id.into()),
+                (Cow::Borrowed(INSTANCE), String::from(start.instance_id).into()),
             ]);
             if let Some(time) = start.startup_ms {
                 labels.insert(Cow::Borrowed(STARTUP_TIME), time.to_string().into());
@@ -254,6 +254,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
     use crate::{
         domain::ReportBody,
         promql::{
@@ -281,9 +283,9 @@ mod tests {
                 image_version: Some(format!("v11.{day}.0")),
                 ..ReportBody::default()
             };
-            writer.write(now, &[body.into_report().unwrap()]).await.unwrap();
+            writer.store(now, &[body.into_report().unwrap()]).await.unwrap();
         }
-        writer.catch_up().await.unwrap();
+        writer.index().await.unwrap();
         writer.close().await.unwrap();
 
         let selector = Selector { matchers: Vec::new(), offset_ms: 0 };

@@ -22,14 +22,13 @@ use super::{
     series::{Grid, Labels, Series},
 };
 use crate::{
-    domain::{Dimension, Profile},
+    domain::{Dimension, Hour, Moment, Profile},
     metrics::Metric,
-    storage::{Database, Groups, NOW},
+    storage::{Database, Groups},
 };
 
 /// Time after the present that a moment may have, for a client whose clock is ahead.
 const AHEAD_MS: i64 = 5 * 60_000;
-const HOUR_MS: i64 = 3_600_000;
 
 /// Reads the selected series, with their values at each moment of the grid, and adds them to what
 /// the query holds.
@@ -215,12 +214,12 @@ impl Reader<'_> {
 
     fn moments(&self) -> Moments {
         // Within the open hour all reports so far count. At its very beginning there are none yet.
-        let open_hour = self.now.div_euclid(HOUR_MS) * HOUR_MS;
+        let open_hour = Hour::of_ms(self.now).start_ms();
         let moment = |time: i64| {
-            if time > open_hour { NOW } else { time.div_euclid(HOUR_MS) }
+            if time > open_hour { Moment::Now } else { Moment::At(Hour::of_ms(time)) }
         };
         let range = self.wanted.growth.map_or(0, |growth| growth.range_ms);
-        let mut asked: Vec<i64> = self
+        let mut asked: Vec<Moment> = self
             .times()
             .flat_map(|time| [moment(time), moment(time.saturating_sub(range))])
             .collect();
@@ -236,7 +235,7 @@ impl Reader<'_> {
 /// The moments of a query.
 struct Moments {
     /// The moments that storage is asked for, in order.
-    asked: Vec<i64>,
+    asked: Vec<Moment>,
     /// The place of each moment of the grid among them.
     at: Vec<Option<usize>>,
     /// The place of the moment a range before each moment of the grid.
@@ -254,6 +253,6 @@ fn profile_labels(profile: &Profile, keep: Option<&Grouping>) -> Labels {
     Dimension::ALL
         .into_iter()
         .filter(|dimension| keep.is_none_or(|keep| keep.keeps(dimension.name())))
-        .map(|dimension| (Cow::Borrowed(dimension.name()), Arc::from(profile.get(dimension))))
+        .map(|dimension| (Cow::Borrowed(dimension.name()), Arc::from(&**profile.get(dimension))))
         .collect()
 }

@@ -204,14 +204,16 @@ fn verify_reports_a_count_that_is_wrong() {
     assert_eq!(code, Some(0), "{said}");
     insta::assert_snapshot!("verified", said);
     for (wrong, check) in [
-        ("UPDATE rollups SET starts = 2 WHERE span = 1", "hourly rollups"),
-        // The hour is not over yet, so first there is no such row.
+        ("UPDATE rollups SET starts = 2 WHERE span = 1", "counts against reports"),
+        // The open hour is left out of its day and of all time, in which it is not yet.
         (
-            "UPDATE progress SET position = position + 1 WHERE job = 'summed';
-             UPDATE rollups SET up_to_2500 = 2 WHERE span = 0",
-            "daily and total",
+            "UPDATE watermarks SET position = position + 1 WHERE name = 'rolled_up'",
+            "counts against reports",
         ),
-        ("UPDATE instances SET reports = 2", "instances against events"),
+        ("UPDATE startup_times SET sum_ms = 2 WHERE span = 1", "startup times against reports"),
+        ("INSERT INTO startup_times VALUES (0, 0, 1, 100, 1, 1)", "startup times against reports"),
+        ("DELETE FROM reports_by_profile", "reports by profile"),
+        ("UPDATE instances SET reports = 2", "instances against reports"),
         ("UPDATE totals SET instances = 2", "activity and totals"),
     ] {
         let damaged = folder.path().join("damaged.db");

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use insta::assert_snapshot;
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
-    domain::EventKind,
+    domain::ReportKind,
     metrics::{Metrics, Sizes},
     simulation::{
         Clients, Fleet, Settings,
@@ -121,7 +121,7 @@ async fn keep_metrics(writer: &mut Writer, until: Timestamp) {
     let metrics = Metrics::new();
     let sizes = Sizes { queue: 3, database_bytes: 1_000_000, log_bytes: 40_000 };
     for step in (0..288).rev() {
-        metrics.committed([EventKind::Start; 4].into_iter(), Duration::from_millis(2));
+        metrics.committed([ReportKind::Start; 4].into_iter(), Duration::from_millis(2));
         metrics.rejected("malformed-json");
         metrics.limited_client();
         let at = until - SignedDuration::from_mins(5 * step);
@@ -138,7 +138,7 @@ async fn with_a_fleet() -> App {
     let fleet =
         Fleet::new(Settings { installations: 300, from, until, seed: 1, clients: Clients::Mixed });
     let mut writer = database.writer();
-    writer.import_arrivals(fleet, until, |_| ()).await.unwrap();
+    writer.import_reports(fleet, until, |_| ()).await.unwrap();
     keep_metrics(&mut writer, until).await;
     writer.close().await.unwrap();
     database.close().await;

@@ -165,7 +165,7 @@ async fn an_interrupted_take_over_goes_on() {
         .unwrap();
     let said = String::from_utf8(verified.stdout).unwrap();
     assert!(verified.status.success(), "{said}");
-    assert!(said.starts_with(&format!("{REPORTS} events\n")), "{said}");
+    assert!(said.starts_with(&format!("{REPORTS} reports\n")), "{said}");
 
     let app = App::start_in(folder, |_| ()).await;
     let metrics: Value = app.json("/metrics").await;

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
-    domain::{EventKind, Report},
+    domain::{Hour, Report, ReportKind},
     simulation::{Clients, Fleet, Settings},
     storage::{Database, Interval},
 };
@@ -60,9 +60,9 @@ async fn rows(file: &Path, query: &'static str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-const EVENTS: &str = "SELECT json_array(events.id, received_at, hex(instance), heartbeat, \
+const REPORTS: &str = "SELECT json_array(reports.id, received_at, hex(instance), heartbeat, \
      startup_ms, client_at, image_version, architecture, os, container_runtime, db_type, \
-     telemetry_version) FROM events INNER JOIN profiles ON profiles.id = profile ORDER BY events.id";
+     telemetry_version) FROM reports INNER JOIN profiles ON profiles.id = profile ORDER BY reports.id";
 
 #[tokio::test]
 async fn the_same_arguments_write_the_same_reports() {
@@ -71,10 +71,10 @@ async fn the_same_arguments_write_the_same_reports() {
     let arguments = ["--instances", "60", "--days", "20", "--until", UNTIL];
     let said = done(&mut simulate(&one, &arguments));
     done(&mut simulate(&two, &arguments));
-    let events = rows(&one, EVENTS).await;
-    assert_eq!(events, rows(&two, EVENTS).await);
+    let reports = rows(&one, REPORTS).await;
+    assert_eq!(reports, rows(&two, REPORTS).await);
     let stored: Vec<String> =
-        rows(&one, "SELECT cast(received_at AS text) FROM events ORDER BY id").await;
+        rows(&one, "SELECT cast(received_at AS text) FROM reports ORDER BY id").await;
     let made = fleet(60, 20);
     assert_eq!(made.len(), 444, "a known seed");
     assert!(said.starts_with(&format!("wrote {} reports of 2025-06-10", made.len())), "{said}");
@@ -92,7 +92,7 @@ async fn the_counts_are_those_of_the_fleet() {
 
     let made = fleet(300, 100);
     let database = Database::open(&url(&file)).await.unwrap();
-    let is_start = |report: &Report| report.event == EventKind::Start;
+    let is_start = |report: &Report| report.kind == ReportKind::Start;
     let starts = made.iter().filter(|(_, report)| is_start(report)).count() as u64;
     let mut days: HashMap<&str, BTreeSet<i64>> = HashMap::new();
     let mut by_day: BTreeMap<i64, u64> = BTreeMap::new();
@@ -109,9 +109,10 @@ async fn the_counts_are_those_of_the_fleet() {
     assert_eq!(totals.returning_instances, returning);
     assert!(returning > 10 && totals.instances > 10 * returning);
     assert_eq!(by_day.values().sum::<u64>(), starts);
-    let series = database.timeseries(Interval::Day, None, 0, i64::MAX, 1000).await.unwrap();
+    let series =
+        database.timeseries(Interval::Day, None, Hour::MIN, Hour::MAX, 1000).await.unwrap();
     let stored: BTreeMap<i64, u64> =
-        series.iter().map(|period| (period.hour / 24, period.starts)).collect();
+        series.iter().map(|period| (period.hour.number() / 24, period.starts)).collect();
     assert_eq!(stored, by_day);
     database.close().await;
 }
@@ -130,24 +131,24 @@ async fn history_is_as_if_a_server_had_received_it() {
 
     let database = Database::open(&url(&at_once)).await.unwrap();
     let mut writer = database.writer();
-    let stored = writer.import_arrivals(fleet(60, 40), until, |_| ()).await.unwrap();
+    let stored = writer.import_reports(fleet(60, 40), until, |_| ()).await.unwrap();
     assert_eq!(stored, fleet(60, 40).len() as u64);
     // The next report comes in as any other.
     let (_, next) = fleet(60, 1).swap_remove(0);
-    writer.write(until + SignedDuration::from_hours(3), std::slice::from_ref(&next)).await.unwrap();
+    writer.store(until + SignedDuration::from_hours(3), std::slice::from_ref(&next)).await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
 
     let database = Database::open(&url(&one_by_one)).await.unwrap();
     let mut writer = database.writer();
     for (at, report) in fleet(60, 40) {
-        writer.write(at, &[report]).await.unwrap();
+        writer.store(at, &[report]).await.unwrap();
     }
-    writer.write(until + SignedDuration::from_hours(3), &[next]).await.unwrap();
+    writer.store(until + SignedDuration::from_hours(3), &[next]).await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
 
-    for query in [EVENTS, SNAPSHOTS, TOTALS] {
+    for query in [REPORTS, SNAPSHOTS, TOTALS] {
         assert_eq!(rows(&at_once, query).await, rows(&one_by_one, query).await);
     }
 }
@@ -158,16 +159,16 @@ async fn a_made_up_fleet_is_not_mixed_into_real_reports() {
     let file = folder.path().join("fleet.db");
     let arguments = ["--instances", "60", "--days", "5", "--until", UNTIL];
     done(&mut simulate(&file, &arguments));
-    let before = rows(&file, EVENTS).await;
+    let before = rows(&file, REPORTS).await;
     let said = refused(&mut simulate(&file, &arguments));
     assert!(said.contains("holds reports") && said.contains("--force"), "{said}");
-    assert_eq!(rows(&file, EVENTS).await, before);
+    assert_eq!(rows(&file, REPORTS).await, before);
 
     // Reports that are older than those that are there.
     let earlier =
         ["--instances", "60", "--days", "5", "--until", "2025-06-20T12:00:00Z", "--force"];
     done(&mut simulate(&file, &earlier));
-    assert!(rows(&file, EVENTS).await.len() > before.len());
+    assert!(rows(&file, REPORTS).await.len() > before.len());
     let verified = binary().args(["verify", "--database-url", &url(&file)]).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }

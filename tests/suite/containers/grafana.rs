@@ -72,7 +72,7 @@ async fn history(now: Timestamp) -> Vec<u8> {
         let report = report(id, version, architecture).into_report().unwrap();
         (now - SignedDuration::from_secs(ago), report)
     });
-    writer.import_arrivals(arrivals, now, |_| ()).await.unwrap();
+    writer.import_reports(arrivals, now, |_| ()).await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
     std::fs::read(file).unwrap()

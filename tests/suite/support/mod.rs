@@ -3,6 +3,7 @@
 
 mod binary;
 pub mod containers;
+pub mod history;
 mod load;
 
 use std::{

@@ -1,0 +1,64 @@
+-- By how much each count of a snapshot differs from the one an hour before, by hour and
+-- profile. A report in hour h makes its instance active from the end of that hour on
+-- (h + 1), and until its window has passed or the instance's next report takes its place.
+--
+-- A table, since there may be a million rows and all of them are known before the first can be
+-- used. Its rowids follow the hours.
+CREATE TEMP TABLE instance_changes AS
+WITH seen AS (
+    SELECT
+        id,
+        instance,
+        profile,
+        received_at,
+        received_at / 3600000 AS hour,
+        coalesce(
+            lead(received_at / 3600000) OVER by_time,
+            9223372036854775807
+        ) AS next_hour,
+        row_number() OVER by_time = 1 AS is_first,
+        received_at / 86400000 > first_value(received_at / 86400000) OVER by_time AS came_back
+    FROM reports
+    WINDOW by_time AS (PARTITION BY instance ORDER BY received_at, id)
+),
+marked AS MATERIALIZED (
+    SELECT
+        *,
+        came_back AND NOT coalesce(
+            lag(came_back) OVER (PARTITION BY instance ORDER BY received_at, id), 0
+        ) AS first_return
+    FROM seen
+),
+changes AS (
+    SELECT
+        hour + 1 AS hour, profile,
+        next_hour > hour AS a1, next_hour > hour AS a7, next_hour > hour AS a30,
+        next_hour > hour AND came_back AS r1,
+        next_hour > hour AND came_back AS r7,
+        next_hour > hour AND came_back AS r30,
+        is_first AS instances, first_return AS returning_instances
+    FROM marked
+    UNION ALL
+    SELECT min(next_hour, hour + 24) + 1, profile, -1, 0, 0, -came_back, 0, 0, 0, 0
+    FROM marked WHERE next_hour > hour
+    UNION ALL
+    SELECT min(next_hour, hour + 168) + 1, profile, 0, -1, 0, 0, -came_back, 0, 0, 0
+    FROM marked WHERE next_hour > hour
+    UNION ALL
+    SELECT min(next_hour, hour + 720) + 1, profile, 0, 0, -1, 0, 0, -came_back, 0, 0
+    FROM marked WHERE next_hour > hour
+)
+SELECT
+    hour,
+    profile,
+    sum(a1) AS active_24h,
+    sum(a7) AS active_7d,
+    sum(a30) AS active_30d,
+    sum(r1) AS returning_24h,
+    sum(r7) AS returning_7d,
+    sum(r30) AS returning_30d,
+    sum(instances) AS instances,
+    sum(returning_instances) AS returning_instances
+FROM changes
+GROUP BY 1, 2
+ORDER BY 1, 2

@@ -1,0 +1,60 @@
+//! Pruning of single reports, whose counts stay.
+
+use jiff::Timestamp;
+
+use crate::storage::{Result, Writer};
+
+/// Reports deleted in one transaction, which takes a few milliseconds.
+const CHUNK: i64 = 2_000;
+
+impl Writer {
+    /// Deletes some of the reports that arrived before `cutoff`, oldest numbers first. Returns
+    /// their number; call again until it is 0.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn prune(&mut self, cutoff: Timestamp) -> Result<u64> {
+        let cutoff = cutoff.as_millisecond();
+        self.run(async |open| {
+            // A deleted report can no longer be indexed.
+            open.index().await?;
+            let mut transaction =
+                sqlx::Connection::begin_with(&mut open.connection, "BEGIN IMMEDIATE").await?;
+            // Numbers follow arrival, so the oldest reports are the first; one that a clock set
+            // back has put among younger ones goes when these go.
+            let last = sqlx::query_scalar!(
+                r#"SELECT max(id) AS "last: i64" FROM (
+                       SELECT id, received_at FROM reports
+                       -- Another process may have stored some since.
+                       WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
+                       ORDER BY id LIMIT ?1
+                   ) WHERE received_at < ?2"#,
+                CHUNK,
+                cutoff
+            )
+            .fetch_one(&mut *transaction)
+            .await?;
+            let Some(last) = last else {
+                return Ok(0);
+            };
+            let deleted = sqlx::query!(
+                "DELETE FROM reports WHERE id <= ?1 AND received_at < ?2",
+                last,
+                cutoff
+            )
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+            sqlx::query!(
+                "UPDATE watermarks SET position = max(position, ?) WHERE name = 'pruned'",
+                last
+            )
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            sqlx::query!("PRAGMA incremental_vacuum(500)").fetch_all(&mut open.connection).await?;
+            Ok(deleted)
+        })
+        .await
+    }
+}

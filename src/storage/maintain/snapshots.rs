@@ -1,0 +1,277 @@
+//! The snapshots: state of the fleet at the end of each hour.
+//!
+//! While the server runs, an hour is closed before the first report of the next one is
+//! written: at that moment `activity` holds exactly who was active, so closing needs no walk
+//! over instances, and hours in which the server was down are closed the same way. History
+//! that came from elsewhere is replayed from the reports instead ([`rebuild`]).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sqlx::SqliteConnection;
+
+use crate::{
+    domain::{Hour, Window},
+    storage::json,
+};
+
+/// Days for which every hour's end is kept; before, each day's.
+const HOURLY_DAYS: i64 = 90;
+/// Changes that a rebuild holds in memory; there are a million for three million reports.
+const CHANGES_AT_A_TIME: i64 = 1000;
+
+/// Closes all hours before `now`, each once. Returns the hour up to which all is closed;
+/// `None` while nothing was ever reported.
+pub async fn close_hours(
+    transaction: &mut SqliteConnection,
+    now: Hour,
+) -> sqlx::Result<Option<Hour>> {
+    let number = now.number();
+    let last = sqlx::query_scalar!(
+        r#"SELECT max(hour) AS "hour: i64" FROM snapshots WHERE hour <= ?"#,
+        number
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    let first = match last {
+        Some(last) if last >= number => return Ok(Some(Hour::new(last))),
+        Some(last) => last + 1,
+        None => {
+            let first = sqlx::query_scalar!(
+                r#"SELECT min(hour) AS "hour: i64" FROM activity WHERE instances > 0"#
+            )
+            .fetch_one(&mut *transaction)
+            .await?;
+            match first {
+                Some(first) => first + 1,
+                None => return Ok(None),
+            }
+        }
+    };
+    let hourly_from = hourly_from(number);
+    sqlx::query_file!("src/storage/maintain/close_hours.sql", first, number, hourly_from)
+        .execute(&mut *transaction)
+        .await?;
+    let unreachable = Window::LONGEST.first_hour(now).number() - 1;
+    sqlx::query!("DELETE FROM activity WHERE hour < ?", unreachable)
+        .execute(&mut *transaction)
+        .await?;
+    // A new day has begun since the hour that was closed last.
+    if (first - 1) / 24 != number / 24 {
+        thin_out(transaction, hourly_from).await?;
+    }
+    Ok(Some(now))
+}
+
+/// From which hour on every hour's end is kept. Changes once a day.
+const fn hourly_from(now: i64) -> i64 {
+    (now / 24 - HOURLY_DAYS) * 24
+}
+
+/// Keeps only the ends of days of what is older than the hourly quarter.
+async fn thin_out(transaction: &mut SqliteConnection, before: i64) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM snapshots WHERE hour < ? AND hour % 24 <> 0", before)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(())
+}
+
+/// Makes all snapshots up to `now` anew from the reports, which must all be there.
+pub async fn rebuild(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
+    let now = now.number();
+    sqlx::query!("DELETE FROM snapshots").execute(&mut *transaction).await?;
+
+    sqlx::query_file!("src/storage/maintain/instance_changes.sql")
+        .execute(&mut *transaction)
+        .await?;
+    let mut changes = Changes::default();
+    changes.read(transaction).await?;
+    let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
+    let mut active: BTreeMap<i64, [i64; 6]> = BTreeMap::new();
+    let (mut instances, mut returning) = (0, 0);
+    for hour in first..=now {
+        while let Some(change) = changes.next_until(hour, transaction).await? {
+            let counts = active.entry(change.profile).or_default();
+            for (count, by) in counts.iter_mut().zip(change.active()) {
+                *count += by;
+            }
+            instances += change.instances;
+            returning += change.returning_instances;
+        }
+        if hour % 24 == 0 || hour >= hourly_from(now) {
+            active.retain(|_, counts| counts.iter().any(|&count| count > 0));
+            insert(transaction, hour, &active, instances, returning).await?;
+        }
+    }
+    sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *transaction).await?;
+    Ok(())
+}
+
+/// Rows of `instance_changes`, read some at a time.
+#[derive(Debug, Default)]
+struct Changes {
+    waiting: VecDeque<Change>,
+    last: i64,
+}
+
+impl Changes {
+    /// The next one, unless it is of an hour after `hour`.
+    async fn next_until(
+        &mut self,
+        hour: i64,
+        transaction: &mut SqliteConnection,
+    ) -> sqlx::Result<Option<Change>> {
+        if self.waiting.is_empty() {
+            self.read(transaction).await?;
+        }
+        let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
+        Ok(if due { self.waiting.pop_front() } else { None })
+    }
+
+    /// Reads on. The table is not part of the schema, so this query cannot be checked against it
+    /// when compiled; the tests run it.
+    async fn read(&mut self, transaction: &mut SqliteConnection) -> sqlx::Result<()> {
+        let rows: Vec<Change> = sqlx::query_as(
+            "SELECT rowid, * FROM temp.instance_changes WHERE rowid > ? ORDER BY rowid LIMIT ?",
+        )
+        .bind(self.last)
+        .bind(CHANGES_AT_A_TIME)
+        .fetch_all(transaction)
+        .await?;
+        self.last = rows.last().map_or(i64::MAX, |change| change.rowid);
+        self.waiting.extend(rows);
+        Ok(())
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Change {
+    rowid: i64,
+    hour: i64,
+    profile: i64,
+    active_24h: i64,
+    active_7d: i64,
+    active_30d: i64,
+    returning_24h: i64,
+    returning_7d: i64,
+    returning_30d: i64,
+    instances: i64,
+    returning_instances: i64,
+}
+
+impl Change {
+    const fn active(&self) -> [i64; 6] {
+        [
+            self.active_24h,
+            self.active_7d,
+            self.active_30d,
+            self.returning_24h,
+            self.returning_7d,
+            self.returning_30d,
+        ]
+    }
+}
+
+async fn insert(
+    transaction: &mut SqliteConnection,
+    hour: i64,
+    active: &BTreeMap<i64, [i64; 6]>,
+    instances: i64,
+    returning: i64,
+) -> sqlx::Result<()> {
+    let active: Vec<[i64; 7]> = active
+        .iter()
+        .map(|(&profile, &[a1, a7, a30, r1, r7, r30])| [profile, a1, a7, a30, r1, r7, r30])
+        .collect();
+    let active = json::encode(&active)?;
+    sqlx::query!("INSERT INTO snapshots VALUES (?, ?, ?, ?)", hour, instances, returning, active)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use proptest::{collection::vec, prelude::*};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{domain::ReportBody, storage::Database};
+
+    /// Hour, instances, returning instances, and the active ones by profile.
+    type Rows = Vec<(i64, i64, i64, String)>;
+
+    async fn rows(connection: &mut SqliteConnection) -> Rows {
+        sqlx::query_as("SELECT * FROM snapshots ORDER BY hour").fetch_all(connection).await.unwrap()
+    }
+
+    /// Reports `(hours since the one before, instance, version)` while hours are closed as
+    /// they pass, and then the same made anew from the reports.
+    async fn live_and_rebuilt(reports: Vec<(i64, u8, u8)>) -> (Rows, Rows) {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let mut writer = database.writer();
+        let mut now: Timestamp = "2026-01-31T22:10:00Z".parse().unwrap();
+        for (gap, instance, version) in reports {
+            now += SignedDuration::from_hours(gap);
+            let body = ReportBody {
+                instance_id: Some(format!("i{instance}")),
+                image_version: Some(format!("v{version}.0")),
+                ..ReportBody::default()
+            };
+            writer.store(now, &[body.into_report().unwrap()]).await.unwrap();
+        }
+        now += SignedDuration::from_hours(1);
+        writer.close_hours(now).await.unwrap();
+        let result = writer
+            .run(async |open| {
+                let live = rows(&mut open.connection).await;
+                rebuild(&mut open.connection, Hour::of(now)).await?;
+                Ok((live, rows(&mut open.connection).await))
+            })
+            .await;
+        result.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_counts_active_and_returning_instances() {
+        // Two instances in one hour; one of them again two hours later, on the next day.
+        let (live, _) = live_and_rebuilt(vec![(0, 1, 1), (0, 2, 1), (2, 1, 2)]).await;
+        let first = Hour::of("2026-01-31T23:00:00Z".parse().unwrap()).number();
+        let expected = [
+            (first, 2, 0, "[[1,2,2,2,0,0,0]]"),
+            (first + 1, 2, 0, "[[1,2,2,2,0,0,0]]"),
+            (first + 2, 2, 1, "[[1,1,1,1,0,0,0],[2,1,1,1,1,1,1]]"),
+        ];
+        assert_eq!(
+            live,
+            expected.map(|(hour, all, back, active)| (hour, all, back, active.into()))
+        );
+    }
+
+    /// Two reports, so far apart that hourly ends of the first month are dropped on the way, while
+    /// each hour is closed as it passes.
+    #[tokio::test]
+    async fn after_a_quarter_only_the_ends_of_days_are_left() {
+        let days = HOURLY_DAYS + 2;
+        let reports = (0..days * 24).map(|hour| (i64::from(hour > 0), 1, 1)).collect();
+        let (live, rebuilt) = live_and_rebuilt(reports).await;
+        assert_eq!(live, rebuilt);
+        let last = live[live.len() - 1].0;
+        assert!(live.iter().all(|row| row.0 % 24 == 0 || row.0 >= hourly_from(last)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn snapshots_made_anew_from_the_reports_are_the_same(
+            reports in vec((prop_oneof![4 => 0..4i64, 4 => 0..60i64, 1 => 0..1200i64], 0..5u8, 0..3u8), 1..12)
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let (live, rebuilt) = runtime.block_on(live_and_rebuilt(reports));
+            prop_assert_eq!(live, rebuilt);
+        }
+    }
+}

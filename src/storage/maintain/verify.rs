@@ -1,0 +1,89 @@
+//! A recount of everything that is counted, compared with the answers.
+
+use jiff::Timestamp;
+use sqlx::Connection as _;
+
+use crate::{
+    domain::{Hour, Window},
+    storage::{Database, Result},
+};
+
+/// Result of a recount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Reports that are stored.
+    pub reports: i64,
+    /// Each comparison, and the number of its differences: 0 is as it should be.
+    pub checks: Vec<(&'static str, i64)>,
+}
+
+impl Verdict {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.checks.iter().all(|(_, differences)| *differences == 0)
+    }
+}
+
+impl Database {
+    /// Compares the counts, the startup times, the instances, the activity, the totals and the
+    /// reports by profile with a recount, and has SQLite check the file. Reads everything: minutes
+    /// for ten million reports.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn verify(&self, now: Timestamp) -> Result<Verdict> {
+        let mut connection = self.readers.acquire().await?;
+        // Everything is sorted here: on disk, not in memory.
+        sqlx::query("PRAGMA temp_store = file").execute(&mut *connection).await?;
+        let mut snapshot = connection.begin().await?;
+        let reports =
+            sqlx::query_scalar!("SELECT count(*) FROM reports").fetch_one(&mut *snapshot).await?;
+        let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")
+            .fetch_one(&mut *snapshot)
+            .await?;
+
+        let counts = sqlx::query_file_scalar!("src/storage/maintain/verify_counts.sql", pruned)
+            .fetch_one(&mut *snapshot)
+            .await?;
+        let startup_times =
+            sqlx::query_file_scalar!("src/storage/maintain/verify_startup_times.sql", pruned)
+                .fetch_one(&mut *snapshot)
+                .await?;
+        let some_pruned = i64::from(pruned > 0);
+        let instances =
+            sqlx::query_file_scalar!("src/storage/maintain/verify_instances.sql", some_pruned)
+                .fetch_one(&mut *snapshot)
+                .await?;
+        let since = Window::LONGEST.first_hour(Hour::of(now)).number();
+        let activity = sqlx::query_file_scalar!("src/storage/maintain/verify_activity.sql", since)
+            .fetch_one(&mut *snapshot)
+            .await?;
+        let by_profile =
+            sqlx::query_file_scalar!("src/storage/maintain/verify_reports_by_profile.sql")
+                .fetch_one(&mut *snapshot)
+                .await?;
+        let profiles = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "orphans!: i64" FROM reports
+               WHERE profile NOT IN (SELECT id FROM profiles)"#
+        )
+        .fetch_one(&mut *snapshot)
+        .await?;
+        let file: Vec<String> =
+            sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut *snapshot).await?;
+        let file = file.iter().filter(|finding| *finding != "ok").count();
+
+        Ok(Verdict {
+            reports,
+            checks: vec![
+                ("counts against reports", counts),
+                ("startup times against reports", startup_times),
+                ("instances against reports", instances),
+                ("activity and totals against instances", activity),
+                ("reports by profile against reports", by_profile),
+                ("reports without a profile", profiles),
+                ("findings of SQLite's integrity check", i64::try_from(file).unwrap_or(i64::MAX)),
+            ],
+        })
+    }
+}

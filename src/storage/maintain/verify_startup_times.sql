@@ -1,0 +1,31 @@
+-- Periods, profiles and buckets whose startup times differ from the indexed reports, recounted; through
+-- the view that every answer reads. Of an hour that lost report ?1 or an earlier one to retention no
+-- recount is possible: it is left out, and days and all time are compared with the startup times of
+-- their hours.
+WITH stored AS (
+    SELECT span, period, profile, up_to_ms, sum(starts) AS starts, sum(sum_ms) AS sum_ms
+    FROM startup_counts
+    GROUP BY 1, 2, 3, 4
+),
+expected AS (
+    SELECT 1 AS span, hour AS period, profile, up_to_ms, count(*), sum(startup_ms)
+    FROM measured_starts
+    WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
+    GROUP BY 2, 3, 4
+    UNION ALL
+    SELECT
+        longer.span, iif(longer.span = 0, 0, period - period % 24), profile, up_to_ms,
+        sum(starts), sum(sum_ms)
+    FROM (
+        SELECT period, profile, up_to_ms, starts, sum_ms FROM stored WHERE span = 1
+    ), (SELECT 24 AS span UNION ALL SELECT 0) AS longer
+    GROUP BY 1, 2, 3, 4
+),
+different AS (
+    SELECT span, period, profile FROM (SELECT * FROM stored EXCEPT SELECT * FROM expected)
+    UNION
+    SELECT span, period, profile FROM (SELECT * FROM expected EXCEPT SELECT * FROM stored)
+    EXCEPT
+    SELECT span, period, profile FROM counts WHERE span = 1 AND first_report <= ?1
+)
+SELECT count(*) AS "differences!: i64" FROM different

@@ -1,0 +1,121 @@
+//! Totals and breakdowns of all time.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use sqlx::SqliteConnection;
+
+use super::table::count;
+use crate::{
+    domain::{Dimension, Value},
+    storage::{Database, Result, json, profiles::Numbered},
+};
+
+/// Totals of all reports.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Totals {
+    /// Reports of a start.
+    pub starts: u64,
+    /// Reports of a container that is still running.
+    pub heartbeats: u64,
+    /// Distinct instance ids.
+    pub instances: u64,
+    /// Ids seen on two or more days.
+    pub returning_instances: u64,
+    /// Mean startup time in milliseconds of the starts that stated one; `None` where none did.
+    pub mean_startup_ms: Option<f64>,
+}
+
+/// Starts that reported one value of a dimension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breakdown {
+    /// The value.
+    pub value: Value,
+    /// Starts.
+    pub starts: u64,
+}
+
+/// Starts and heartbeats of a profile, of all time.
+type Counts = (i64, u64, u64);
+
+impl Database {
+    /// Totals of all reports.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn totals(&self) -> Result<Totals> {
+        let (totals, []) = self.summary([]).await?;
+        Ok(totals)
+    }
+
+    /// Starts by the values of a dimension, most first.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn breakdown(&self, dimension: Dimension) -> Result<Vec<Breakdown>> {
+        let mut snapshot = self.readers.begin().await?;
+        let counts = counts(&mut snapshot).await?;
+        let profiles = self.profiles_in(&mut snapshot).await?;
+        Ok(breakdown(&profiles, &counts, dimension))
+    }
+
+    /// Totals and some breakdowns that agree with each other.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn summary<const N: usize>(
+        &self,
+        dimensions: [Dimension; N],
+    ) -> Result<(Totals, [Vec<Breakdown>; N])> {
+        let mut snapshot = self.readers.begin().await?;
+        let counts = counts(&mut snapshot).await?;
+        let row = sqlx::query!(
+            r#"SELECT instances, returning_instances,
+                      (
+                          SELECT 1.0 * sum(sum_ms) / sum(starts) FROM startup_counts WHERE span = 0
+                      ) AS "mean_startup_ms: f64"
+               FROM totals"#
+        )
+        .fetch_one(&mut *snapshot)
+        .await?;
+        let totals = Totals {
+            starts: counts.iter().map(|(_, starts, _)| starts).sum(),
+            heartbeats: counts.iter().map(|(_, _, heartbeats)| heartbeats).sum(),
+            instances: count(row.instances),
+            returning_instances: count(row.returning_instances),
+            mean_startup_ms: row.mean_startup_ms,
+        };
+        let mut breakdowns = [const { Vec::new() }; N];
+        if N > 0 {
+            let profiles = self.profiles_in(&mut snapshot).await?;
+            breakdowns = dimensions.map(|dimension| breakdown(&profiles, &counts, dimension));
+        }
+        Ok((totals, breakdowns))
+    }
+}
+
+/// Counts of all profiles, in one row: a thousand rows would take longer than their contents.
+async fn counts(snapshot: &mut SqliteConnection) -> sqlx::Result<Vec<Counts>> {
+    let counts = sqlx::query_scalar!(
+        r#"SELECT json_group_array(json_array(profile, starts, heartbeats)) AS "counts!"
+           FROM counts WHERE span = 0"#
+    )
+    .fetch_one(snapshot)
+    .await?;
+    json::decode(&counts)
+}
+
+fn breakdown(profiles: &Numbered, counts: &[Counts], dimension: Dimension) -> Vec<Breakdown> {
+    let mut starts: HashMap<&Value, u64> = HashMap::new();
+    for (number, profile_starts, _) in counts {
+        if let Ok(place) = profiles.binary_search_by_key(number, |(known, _)| *known) {
+            *starts.entry(profiles[place].1.get(dimension)).or_default() += profile_starts;
+        }
+    }
+    let mut breakdown: Vec<_> = starts
+        .into_iter()
+        .filter(|(_, starts)| *starts > 0)
+        .map(|(value, starts)| Breakdown { value: value.clone(), starts })
+        .collect();
+    breakdown.sort_by(|a, b| (Reverse(a.starts), &a.value).cmp(&(Reverse(b.starts), &b.value)));
+    breakdown
+}

@@ -1,0 +1,86 @@
+//! The profiles, and when and how often each was reported.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use sqlx::SqliteConnection;
+
+use super::table::count;
+use crate::{
+    domain::{Hour, Profile},
+    storage::{
+        Database, Result,
+        profiles::{self, Numbered},
+    },
+};
+
+impl Database {
+    /// Every profile that was ever reported, with its number, in the order of these.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn profiles(&self) -> Result<Arc<Numbered>> {
+        Ok(self.profiles_in(&mut *self.readers.acquire().await?).await?)
+    }
+
+    /// The profiles that a snapshot knows, and perhaps later ones. Profiles are never changed, so
+    /// only those that are new since the last time are read.
+    pub(super) async fn profiles_in(
+        &self,
+        snapshot: &mut SqliteConnection,
+    ) -> sqlx::Result<Arc<Numbered>> {
+        let known = Arc::clone(&self.profiles.lock().unwrap_or_else(PoisonError::into_inner));
+        let last = known.last().map_or(0, |(number, _)| *number);
+        let new = profiles::after(snapshot, last).await?;
+        if new.is_empty() {
+            return Ok(known);
+        }
+        let known = Arc::new(known.iter().cloned().chain(new).collect::<Numbered>());
+        *self.profiles.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
+        Ok(known)
+    }
+
+    /// Starts of each profile that has any, of all time.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn starts_by_profile(&self) -> Result<Vec<(Arc<Profile>, u64)>> {
+        let rows = sqlx::query!(
+            r#"SELECT profile AS "profile!", sum(starts) AS "starts!: i64" FROM counts
+               WHERE span = 0 GROUP BY profile HAVING sum(starts) > 0"#
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let starts = rows.into_iter().map(|row| (row.profile, count(row.starts))).collect();
+        let profiles = self.profiles().await?;
+        Ok(with_profiles(&profiles, &starts))
+    }
+
+    /// First hour of the first day on which each profile had a start.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn first_days(&self) -> Result<Vec<(Arc<Profile>, Hour)>> {
+        let rows = sqlx::query!(
+            r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM counts
+               WHERE span = 24 AND starts > 0 GROUP BY profile"#
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let first = rows.into_iter().map(|row| (row.profile, Hour::new(row.hour))).collect();
+        let profiles = self.profiles().await?;
+        Ok(with_profiles(&profiles, &first))
+    }
+}
+
+fn with_profiles<T: Copy>(
+    profiles: &Numbered,
+    by_number: &HashMap<i64, T>,
+) -> Vec<(Arc<Profile>, T)> {
+    profiles
+        .iter()
+        .filter_map(|(number, profile)| Some((Arc::clone(profile), *by_number.get(number)?)))
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! From moments to the stretches of time between them, and from what was counted in these back to
+//! what was counted before each moment.
+
+use serde::Serialize;
+
+use super::table::{Groups, Table, group_count};
+use crate::domain::{Hour, Moment};
+
+/// Stretch of time that is read to know what was counted before a moment.
+///
+/// As a JSON array it is the parameter of a statement. Whole days are read from the counts of days,
+/// so a stretch may have several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// Number of the stretch: 0 is all time, others are those from a moment to the next or to the
+    /// present, by the moment's place from 1 on.
+    pub stretch: usize,
+    /// Span of the counts that are read.
+    span: i64,
+    /// First hour.
+    from: Hour,
+    /// First hour that is not read any more.
+    until: Hour,
+}
+
+impl Part {
+    /// All time.
+    pub const ALL_TIME: Self =
+        Self { stretch: 0, span: 0, from: Hour::new(0), until: Hour::new(1) };
+
+    /// Whole days, from the day that begins at `from` to before the one that begins at `until`.
+    pub const fn days(from: Hour, until: Hour) -> Self {
+        Self { stretch: 0, span: 24, from, until }
+    }
+}
+
+/// All time, and the stretches from each of `moments` to the next.
+///
+/// Backwards, since nearly all questions are about the latest part of the history.
+pub fn stretches(moments: &[Moment]) -> Vec<Part> {
+    let mut parts = vec![Part::ALL_TIME];
+    for (place, &moment) in moments.iter().enumerate() {
+        let Moment::At(from) = moment else {
+            break; // Nothing is after the present.
+        };
+        let until = match moments.get(place + 1) {
+            Some(Moment::At(until)) => *until,
+            Some(Moment::Now) | None => Hour::MAX,
+        };
+        let first_day = from.plus(23).day();
+        let past_day = if until == Hour::MAX { until } else { until.day() };
+        let stretch = place + 1;
+        let mut part = |span, from, until| parts.push(Part { stretch, span, from, until });
+        if first_day < past_day {
+            part(1, from, first_day);
+            part(24, first_day, past_day);
+            part(1, past_day, until);
+        } else {
+            part(1, from, until);
+        }
+    }
+    parts.retain(|part| part.from < part.until);
+    parts
+}
+
+/// Table for what is counted of all time, in the first column, and in the stretch after each moment.
+pub fn empty_table<T: Clone + Default>(moments: usize, groups: &Groups) -> Table<T> {
+    vec![vec![T::default(); moments + 1]; group_count(groups)]
+}
+
+/// From what was counted of all time and in the stretch after each moment to what was counted before
+/// each. `subtract` takes the second from the first.
+pub fn before_each<T: Clone + Default>(
+    mut table: Table<T>,
+    subtract: impl Fn(&mut T, &T),
+) -> Table<T> {
+    for row in &mut table {
+        let mut left = std::mem::take(&mut row[0]);
+        for counted in row[1..].iter_mut().rev() {
+            subtract(&mut left, counted);
+            *counted = left.clone();
+        }
+        row.remove(0);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_days_are_read_as_days() {
+        let moments = [Moment::At(Hour::new(47)), Moment::At(Hour::new(100)), Moment::Now];
+        let parts = stretches(&moments);
+        let part = |stretch, span, from, until| Part {
+            stretch,
+            span,
+            from: Hour::new(from),
+            until: Hour::new(until),
+        };
+        let max = Hour::MAX.number();
+        assert_eq!(
+            parts,
+            [
+                part(0, 0, 0, 1),
+                part(1, 1, 47, 48),
+                part(1, 24, 48, 96),
+                part(1, 1, 96, 100),
+                part(2, 1, 100, 120),
+                part(2, 24, 120, max),
+            ]
+        );
+    }
+}

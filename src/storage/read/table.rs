@@ -1,0 +1,49 @@
+//! Groups of profiles, and tables of what is counted of them.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    domain::{Dimension, Value},
+    storage::profiles::Numbered,
+};
+
+/// Group of each wanted profile: pairs of a profile's number and a group, counted from 0.
+pub type Groups = Vec<(i64, usize)>;
+
+/// Counts of groups at moments: a row a group, a column a moment.
+pub type Table<T> = Vec<Vec<T>>;
+
+/// Number of groups.
+pub fn group_count(groups: &Groups) -> usize {
+    groups.iter().map(|(_, group)| group + 1).max().unwrap_or(0)
+}
+
+/// Groups all profiles by the values of a dimension; one group of all where there is none. Returns
+/// the groups, and the value of each; `None` is that of all.
+pub fn groups_by(
+    profiles: &Numbered,
+    dimension: Option<Dimension>,
+) -> (Groups, Vec<Option<Value>>) {
+    let mut values = Vec::new();
+    let mut places = BTreeMap::new();
+    let groups = profiles.iter().map(|(number, profile)| {
+        let value = dimension.map(|dimension| profile.get(dimension));
+        let place = *places.entry(value).or_insert_with(|| {
+            values.push(value.cloned());
+            values.len() - 1
+        });
+        (*number, place)
+    });
+    (groups.collect(), values)
+}
+
+/// The cell whose place the database returned.
+pub fn cell<T>(table: &mut Table<T>, row: i64, column: i64) -> Option<&mut T> {
+    let (row, column) = (usize::try_from(row).ok()?, usize::try_from(column).ok()?);
+    table.get_mut(row)?.get_mut(column)
+}
+
+/// A count, which the database stores as a signed number.
+pub fn count(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}

@@ -1,0 +1,17 @@
+-- Reports by period and by group of profiles: the first ?5 rows of the periods of span ?1 that begin
+-- in hour ?2 or later and before hour ?3. ?4 is a JSON array of [profile, group].
+WITH groups (profile, member) AS MATERIALIZED (
+    -- CAST gives the column INTEGER affinity; without it SQLite cannot look up by it.
+    SELECT CAST(value ->> 0 AS INTEGER), value ->> 1 FROM json_each(?4)
+)
+SELECT
+    period AS "period!: i64",
+    member AS "member!: i64",
+    sum(starts) AS "starts!: i64",
+    sum(heartbeats) AS "heartbeats!: i64"
+FROM counts
+INNER JOIN groups ON groups.profile = counts.profile
+WHERE span = ?1 AND period >= ?2 AND period < ?3
+GROUP BY 1, 2
+ORDER BY 1, 2
+LIMIT ?5

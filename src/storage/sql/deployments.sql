@@ -1,8 +1,0 @@
--- The newest ?5 events with numbers from ?1 to ?2 that arrived from ?3 to before ?4; without
--- heartbeats if ?6 is 0.
-SELECT id AS "id!", received_at, instance, profile, heartbeat, startup_ms, client_at
-FROM events
-WHERE id BETWEEN ?1 AND ?2 AND received_at >= ?3 AND received_at < ?4
-    AND heartbeat <= ?6
-ORDER BY id DESC
-LIMIT ?5

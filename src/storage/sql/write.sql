@@ -1,1 +1,0 @@
-INSERT INTO arrivals (reports, job, position) VALUES (?, ?, ?)

@@ -1,0 +1,55 @@
+-- Brings what follows the reports up to date with all that are stored: the instances, the reports
+-- by profile and the startup times. In the order of their keys, so that each page is visited once.
+--
+-- After a crash the watermark sends the same reports here again, so the transaction needs no sync
+-- of its own.
+PRAGMA synchronous = NORMAL;
+
+BEGIN IMMEDIATE;
+
+-- A report may be older than one that is indexed (an import, a clock set back). It then does
+-- not change the latest profile, and a day between the first and the last one is not told apart from
+-- a day that was seen: recount_days.sql makes that right after an import. That there are two days or
+-- more, which is what counts, is always right.
+INSERT OR ROLLBACK INTO instances (id, first_seen, last_seen, days_seen, reports, profile)
+SELECT instance, received_at / 1000, received_at / 1000, 1, 1, profile
+FROM reports
+WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+ORDER BY instance, received_at, id
+ON CONFLICT DO UPDATE SET
+    profile = iif(excluded.last_seen >= last_seen, excluded.profile, profile),
+    days_seen = days_seen + (
+        excluded.last_seen / 86400 > last_seen / 86400
+        OR excluded.first_seen / 86400 < first_seen / 86400
+    ),
+    first_seen = min(first_seen, excluded.first_seen),
+    last_seen = max(last_seen, excluded.last_seen),
+    reports = reports + 1;
+
+INSERT OR ROLLBACK INTO reports_by_profile (profile, report)
+SELECT profile, id
+FROM reports
+WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+ORDER BY profile, id;
+
+INSERT OR ROLLBACK INTO startup_times (span, period, profile, up_to_ms, starts, sum_ms)
+SELECT span, iif(span = 0, 0, hour - hour % span), profile, up_to_ms, starts, sum_ms
+FROM (
+    SELECT hour, profile, up_to_ms, count(*) AS starts, sum(startup_ms) AS sum_ms
+    FROM measured_starts
+    WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+    -- Nearly all are of one hour: sorting by it last is a quarter faster.
+    GROUP BY profile, up_to_ms, hour
+), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
+WHERE span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up')
+ON CONFLICT DO UPDATE SET
+    starts = starts + excluded.starts,
+    sum_ms = sum_ms + excluded.sum_ms;
+
+UPDATE OR ROLLBACK watermarks
+SET position = (SELECT max(id) FROM reports)
+WHERE name = 'indexed' AND position < (SELECT max(id) FROM reports);
+
+COMMIT;
+
+PRAGMA synchronous = FULL;

@@ -1,0 +1,13 @@
+//! Reports in: a batch a transaction, then what follows from them.
+
+mod index_reports;
+mod record_samples;
+mod roll_up_hours;
+mod store_batch;
+mod writer;
+
+pub(super) use record_samples::minute;
+pub use record_samples::{LONGEST_GAP, Sample, is_counter};
+pub(super) use roll_up_hours::roll_up_hours;
+pub(super) use writer::Open;
+pub use writer::Writer;

@@ -1,0 +1,68 @@
+//! A batch of reports into the database, with the counts of their hours.
+
+use jiff::Timestamp;
+
+use super::Open;
+use crate::{
+    domain::{Report, ReportKind},
+    storage::{instance_key, json},
+};
+
+/// How far an import has come: its source, and the last row of the source that is stored.
+pub type ImportPosition<'a> = (&'a str, i64);
+
+impl Open {
+    /// Stores reports, each with its time of arrival, and the position of an import, in one
+    /// transaction that is synced to disk.
+    pub async fn store_batch(
+        &mut self,
+        reports: impl Iterator<Item = (Timestamp, &Report)>,
+        position: Option<ImportPosition<'_>>,
+    ) -> sqlx::Result<()> {
+        let mut rows = Vec::with_capacity(reports.size_hint().0);
+        for (received_at, report) in reports {
+            rows.push((
+                received_at.as_millisecond(),
+                instance_key::to_hex(&report.instance_id),
+                self.profiles.number(&mut self.connection, &report.profile).await?,
+                i32::from(report.kind == ReportKind::Heartbeat),
+                report.startup_ms,
+                report.timestamp.map(Timestamp::as_millisecond),
+            ));
+        }
+        let count = rows.len();
+        let (rows, (source, last_row)) = (json::encode(&rows)?, position.unzip());
+        sqlx::query_file!("src/storage/write/store_batch.sql", rows, source, last_row)
+            .execute(&mut self.connection)
+            .await?;
+        self.unindexed = self.unindexed.saturating_add(count);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{domain::ReportBody, storage::Database};
+
+    fn report(id: &str) -> Report {
+        let body = ReportBody { instance_id: Some(id.into()), ..ReportBody::default() };
+        body.into_report().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_nothing_counts_nothing() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let mut writer = database.writer();
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        writer.store(now, &[report("a"), report("b")]).await.unwrap();
+        let stored =
+            writer.run(async |open| open.store_batch([].into_iter(), Some(("source", 7))).await);
+        stored.await.unwrap();
+        assert_eq!(database.totals().await.unwrap().starts, 2);
+    }
+}

@@ -1,0 +1,46 @@
+-- Stores a batch of reports and adds them to the counts, whole or not at all.
+--
+-- The parameters, each used once: the reports, a JSON array of [received_at, instance, profile,
+-- heartbeat, startup_ms, client_at]; the source of an import and its last row in the batch, both
+-- NULL for reports that come over the wire.
+BEGIN IMMEDIATE;
+
+-- jsonb_each hands each row on in binary; json_each would write it as text, for `->>` to parse
+-- again. OR ROLLBACK spares the journal from which a single statement would be undone.
+INSERT OR ROLLBACK INTO reports (received_at, instance, profile, heartbeat, startup_ms, client_at)
+SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5
+FROM jsonb_each(?);
+
+-- Adds to the rollup of their hour, and to those of their day and of all time if the hour is
+-- rolled up already. The numbers of the new reports follow each other and end with
+-- last_insert_rowid().
+INSERT OR ROLLBACK INTO rollups (
+    span, period, profile, starts, heartbeats, first_report, last_report
+)
+SELECT
+    span, iif(span = 0, 0, hour - hour % span), profile, starts, heartbeats, first_report,
+    last_report
+FROM (
+    SELECT
+        received_at / 3600000 AS hour,
+        profile,
+        sum(1 - heartbeat) AS starts,
+        sum(heartbeat) AS heartbeats,
+        min(id) AS first_report,
+        max(id) AS last_report
+    FROM reports
+    WHERE changes() > 0 AND id > last_insert_rowid() - changes()
+    GROUP BY 1, 2
+), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
+WHERE span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up')
+ON CONFLICT DO UPDATE SET
+    starts = starts + excluded.starts,
+    heartbeats = heartbeats + excluded.heartbeats,
+    first_report = min(first_report, excluded.first_report),
+    last_report = max(last_report, excluded.last_report);
+
+INSERT OR ROLLBACK INTO imports (source, last_row)
+SELECT source, last_row FROM (SELECT ? AS source, ? AS last_row) WHERE source IS NOT NULL
+ON CONFLICT DO UPDATE SET last_row = excluded.last_row;
+
+COMMIT;
