@@ -117,6 +117,33 @@ fn parse() -> Result<Arguments, ExitCode> {
 
 /// Prints an error and its causes in one line.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", one_line(error));
     ExitCode::FAILURE
+}
+
+/// An error and its causes, without those that the error before them repeats.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line += &format!(": {cause}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_said_already_is_left_out() {
+        let error = anyhow::Error::msg("the disk is full")
+            .context("error returned from database: the disk is full")
+            .context("cannot write copy.db");
+        let line = "cannot write copy.db: error returned from database: the disk is full";
+        assert_eq!(one_line(&error), line);
+    }
 }

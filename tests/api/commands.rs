@@ -1,6 +1,7 @@
 //! The binary: how it starts, how it fails to, how it ends.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::TcpListener,
     path::Path,
@@ -12,13 +13,16 @@ use tempfile::TempDir;
 
 use crate::support::{App, Server, binary, stock};
 
-/// What a start that fails says: one line on standard error.
+/// The line on standard error of a start that fails. It says each thing once.
 fn complaint(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert!(!status.success(), "{said}");
     assert!(stdout.is_empty());
     assert_eq!(said.lines().count(), 1, "{said}");
+    let parts: Vec<&str> = said.trim_end().split(": ").collect();
+    let once: BTreeSet<&str> = parts.iter().copied().collect();
+    assert_eq!(parts.len(), once.len(), "{said}");
     said
 }
 
@@ -63,6 +67,10 @@ fn a_start_that_fails_says_why_in_one_line() {
     fs::write(&file, "x").unwrap();
     let said = free(binary().env("DATABASE_URL", url(&file.join("telemetry.db"))));
     assert!(said.contains("cannot create the database's folder"), "{said}");
+
+    // A folder is in its place.
+    let said = free(binary().env("DATABASE_URL", url(folder.path())));
+    assert!(said.contains("cannot open the database"), "{said}");
 
     // Something else is in its place.
     let other = folder.path().join("other.db");
