@@ -1,3 +1,5 @@
+//! `/deployments`: the newest reports, page by page.
+
 use axum::{
     Json,
     extract::State,
@@ -5,7 +7,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,9 +22,6 @@ use crate::{
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
-
-/// Characters of a query value that stand for themselves.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Which reports, and how many.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -54,7 +52,7 @@ pub struct Deployment<'a> {
     id: i64,
     /// When it arrived by the server's clock.
     #[schema(value_type = String, format = DateTime)]
-    received_at: Timestamp,
+    created_at: Timestamp,
     instance_id: &'a str,
     image_version: &'a str,
     architecture: &'a str,
@@ -111,21 +109,17 @@ pub async fn deployments(
 
 /// The link to the page after `last` (RFC 8288), with the same filters.
 fn next_page(query: &DeploymentQuery, last: i64, limit: u32) -> String {
-    let mut link = format!("</deployments?limit={limit}&before={last}");
-    let filters = [
+    let parameters = [
+        ("limit", Some(limit.to_string())),
+        ("before", Some(last.to_string())),
         ("version", query.version.clone()),
         ("architecture", query.architecture.clone()),
         ("since", query.since.map(|time| time.to_string())),
         ("until", query.until.map(|time| time.to_string())),
     ];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            link.extend(["&", name, "="]);
-            link.extend(utf8_percent_encode(&value, QUERY));
-        }
-    }
-    link.push_str(">; rel=\"next\"");
-    link
+    let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    format!("</deployments?{query}>; rel=\"next\"")
 }
 
 impl<'a> From<&'a storage::Deployment> for Deployment<'a> {
@@ -133,7 +127,7 @@ impl<'a> From<&'a storage::Deployment> for Deployment<'a> {
         let profile = &stored.profile;
         Self {
             id: stored.id,
-            received_at: stored.received_at,
+            created_at: stored.received_at,
             instance_id: &stored.instance_id,
             image_version: &profile.image_version,
             architecture: &profile.architecture,

@@ -5,7 +5,7 @@ use axum::extract::Query;
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::request::Parts,
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -14,6 +14,7 @@ use validator::{ValidationErrors, ValidationErrorsKind};
 use super::{
     MAX_BODY,
     error::{ApiError, FieldError},
+    media_type::is_json,
 };
 use crate::domain::{Report, ReportBody};
 
@@ -28,7 +29,7 @@ impl<S: Sync> FromRequest<S> for ReportJson {
         if !is_json(request.headers()) {
             return Err(ApiError::NotJson);
         }
-        let body = read(request.into_body()).await?;
+        let body = read_body(request.into_body()).await?;
         let report = parse(&body)?.into_report().map_err(|errors| field_errors(&errors))?;
         Ok(Self(report))
     }
@@ -54,20 +55,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// Whether the content type is `application/json` or another JSON type.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else {
-        return false;
-    };
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let Some((kind, of)) = essence.split_once('/') else {
-        return false;
-    };
-    let of = of.to_ascii_lowercase();
-    kind.eq_ignore_ascii_case("application") && (of == "json" || of.ends_with("+json"))
-}
-
-async fn read(body: Body) -> Result<Bytes, ApiError> {
+/// A whole body of at most [`MAX_BODY`].
+pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
@@ -137,23 +126,6 @@ fn field_errors(errors: &ValidationErrors) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn content_type(value: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-        is_json(&headers)
-    }
-
-    #[test]
-    fn json_by_any_of_its_names() {
-        for name in ["application/json", "APPLICATION/Json ; charset=utf-8", "application/a+json"] {
-            assert!(content_type(name), "{name}");
-        }
-        for name in ["text/json", "json", "+json", "text/plain", "application/jsonp"] {
-            assert!(!content_type(name), "{name}");
-        }
-        assert!(!is_json(&HeaderMap::new()));
-    }
 
     proptest::proptest! {
         #[test]

@@ -1,10 +1,11 @@
+//! `/metrics`: totals as JSON, or everything for a Prometheus scrape.
+
 use axum::{
     Json,
     extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use headers_accept::Accept;
 use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, names};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,6 +14,7 @@ use super::{
     AppState,
     error::{ApiError, ProblemSchema},
     fleet::Fleet,
+    media_type::preferred,
     stats::{ArchitectureCount, VersionCount},
 };
 use crate::{
@@ -104,16 +106,7 @@ enum Format {
 
 /// The form that the client prefers; JSON where it does not say.
 fn wanted_format(headers: &HeaderMap) -> Format {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let Some(accept) = accept.and_then(|accept| accept.parse::<Accept>().ok()) else {
-        return Format::Json;
-    };
-    accept
-        .media_types()
-        .filter_map(|range| Some((format_of(range)?, quality(range))))
-        // Of several that are wanted as much the first one is taken.
-        .reduce(|best, other| if other.1 > best.1 { other } else { best })
-        .map_or(Format::Json, |(format, _)| format)
+    preferred(headers, format_of).unwrap_or(Format::Json)
 }
 
 /// The form that a media range asks for, if we have it. `text/*` and `text/plain` without a
@@ -135,11 +128,6 @@ fn format_of(range: &MediaTypeBuf) -> Option<Format> {
     } else {
         None
     }
-}
-
-fn quality(range: &MediaTypeBuf) -> f32 {
-    let given = range.get_param(names::Q).and_then(|q| q.as_str().parse().ok());
-    given.unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -177,5 +165,6 @@ mod tests {
             PROMETHEUS
         );
         assert_eq!(format("application/json, text/plain;version=0.0.4;q=0.9"), Format::Json);
+        assert_eq!(format("text/plain;version=0.0.4;q=0"), Format::Json);
     }
 }

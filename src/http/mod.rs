@@ -1,6 +1,5 @@
 //! The HTTP interface: the only module that knows axum. One file a resource.
 
-mod around;
 mod auth;
 mod client_address;
 mod collect;
@@ -9,9 +8,11 @@ mod error;
 mod extract;
 mod fleet;
 mod health;
+mod media_type;
 mod metrics;
 mod openapi;
 mod prometheus;
+mod respond;
 mod server;
 mod stats;
 
@@ -23,8 +24,8 @@ use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use around::{RequestIds, answer};
 pub use openapi::document;
+pub use respond::{RequestIds, answer};
 pub use server::{Peer, serve};
 
 use crate::{

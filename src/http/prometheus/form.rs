@@ -1,16 +1,14 @@
-use std::borrow::Cow;
+//! Parameters of the Prometheus API: out of the query string, and of a form.
 
 use axum::{
     extract::{FromRequest, Request},
-    http::{Method, header},
-    response::{IntoResponse as _, Response},
+    http::Method,
+    response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
-use percent_encoding::percent_decode;
 
 use super::{ApiError, bad_data};
-use crate::http::{MAX_BODY, error};
+use crate::http::{extract::read_body, media_type::is_form};
 
 /// The parameters of a request: those of the query string and, of a POST, those of the form in its
 /// body.
@@ -24,24 +22,10 @@ impl<S: Sync> FromRequest<S> for Form {
         let (parts, body) = request.into_parts();
         let mut parameters = Vec::new();
         if parts.method == Method::POST {
-            let is_form = parts
-                .headers
-                .get(header::CONTENT_TYPE)
-                .and_then(|kind| kind.to_str().ok())
-                .and_then(|kind| kind.split(';').next())
-                .is_some_and(|kind| {
-                    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-                });
-            if !is_form {
+            if !is_form(&parts.headers) {
                 return Err(bad_data("the body must be a form").into_response());
             }
-            let body = match Limited::new(body, MAX_BODY).collect().await {
-                Ok(body) => body.to_bytes(),
-                Err(error) if error.is::<LengthLimitError>() => {
-                    return Err(error::ApiError::TooLarge.into_response());
-                }
-                Err(_) => return Err(error::ApiError::BrokenBody.into_response()),
-            };
+            let body = read_body(body).await.map_err(IntoResponse::into_response)?;
             parameters.extend(pairs(&body));
         }
         parameters.extend(pairs(parts.uri.query().unwrap_or_default().as_bytes()));
@@ -51,18 +35,7 @@ impl<S: Sync> FromRequest<S> for Form {
 
 /// The pairs of `application/x-www-form-urlencoded`.
 fn pairs(encoded: &[u8]) -> impl Iterator<Item = (String, String)> {
-    let text = |part: &[u8]| {
-        let spaced: Cow<'_, [u8]> = if part.contains(&b'+') {
-            part.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect()
-        } else {
-            part.into()
-        };
-        percent_decode(&spaced).decode_utf8_lossy().into_owned()
-    };
-    encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).map(move |pair| {
-        let mut halves = pair.splitn(2, |&byte| byte == b'=');
-        (text(halves.next().unwrap_or_default()), text(halves.next().unwrap_or_default()))
-    })
+    form_urlencoded::parse(encoded).into_owned()
 }
 
 pub fn missing(name: &str) -> ApiError {
@@ -77,7 +50,7 @@ impl Form {
 
     /// All values of a parameter.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(of, _)| of == name).map(|(_, value)| value.as_str())
+        self.0.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter that must be there.
