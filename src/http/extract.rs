@@ -48,8 +48,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
             Ok(Query(parameters)) => Ok(Self(parameters)),
             Err(rejection) => {
                 let text = rejection.body_text();
-                let what = text.strip_prefix("Failed to deserialize query string: ");
-                Err(ApiError::InvalidParameter(what.unwrap_or(&text).to_owned()))
+                let cause = text.strip_prefix("Failed to deserialize query string: ");
+                Err(ApiError::InvalidParameter(cause.unwrap_or(&text).to_owned()))
             }
         }
     }
@@ -81,11 +81,10 @@ fn parse(body: &[u8]) -> Result<ReportBody, ApiError> {
         let json = &mut serde_json::Deserializer::from_slice(body);
         serde_path_to_error::deserialize(json).map_err(|error| {
             let pointer = pointer(error.path());
-            let what =
-                error.into_inner().to_string().replace("expected i64", "expected a whole number");
+            let text = error.into_inner().to_string();
             // Without serde's position: the pointer says it.
-            let what = what.split(" at line ").next().unwrap_or_default();
-            broken_field(pointer, format!("has the wrong type: {what}"))
+            let text = text.split(" at line ").next().unwrap_or_default();
+            broken_field(pointer, format!("has the wrong type: {text}"))
         })
     })
 }
