@@ -84,7 +84,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Verify(database)) => verify::run(&database).await,
         Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
         Some(Command::Grafana(arguments)) => grafana::run(&arguments),
-        Some(Command::Openapi) => openapi::run(),
+        Some(Command::Openapi) => Ok(openapi::run()),
     }
 }
 

@@ -12,8 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     AppState,
-    error::{ApiError, ProblemSchema},
+    error::ApiError,
     extract::Parameters,
+    responses::{DatabaseErrors, ParameterErrors, TokenErrors},
 };
 use crate::{
     domain::{EventKind, normal_architecture, normal_version},
@@ -74,9 +75,11 @@ pub struct Deployment<'a> {
 #[utoipa::path(
     get, path = "/deployments", tag = "reports", params(DeploymentQuery),
     responses(
-        (status = 200, body = Vec<Deployment>),
-        (status = 400, body = ProblemSchema, content_type = "application/problem+json"),
-        (status = 401, body = ProblemSchema, content_type = "application/problem+json"),
+        (
+            status = 200, body = Vec<Deployment>,
+            headers(("Link" = String, description = "The next page, with `rel=\"next\"`"))
+        ),
+        ParameterErrors, TokenErrors, DatabaseErrors,
     )
 )]
 pub async fn deployments(

@@ -65,24 +65,6 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// A problem document (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub struct ProblemSchema {
-    /// Kind of problem; stable.
-    #[schema(example = "/problems/invalid-report")]
-    r#type: String,
-    /// HTTP status.
-    #[schema(example = 422)]
-    status: u16,
-    /// The kind in words; stable.
-    title: String,
-    /// What it was this time.
-    detail: String,
-    /// For an invalid report: each field that breaks a rule.
-    errors: Option<Vec<FieldError>>,
-}
-
 #[derive(Debug, Default, Serialize)]
 struct Extensions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -101,7 +83,7 @@ pub struct Problem {
 
 impl ApiError {
     /// Status, type and title: what is the same each time.
-    const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+    pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
             Self::MalformedJson(_) => {

@@ -1,10 +1,13 @@
+//! `/health` and `/ready`: whether the server runs, and whether it can store and read.
+
 use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     AppState,
-    error::{ApiError, ProblemSchema},
+    error::ApiError,
+    responses::{AnyErrors, DatabaseErrors},
 };
 
 /// That the server runs.
@@ -19,7 +22,7 @@ pub struct Health {
 }
 
 /// Whether the process answers at all.
-#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health), AnyErrors))]
 pub async fn health() -> Json<Health> {
     Json(Health {
         status: "healthy",
@@ -38,10 +41,7 @@ pub struct Ready {
 /// Whether reports can be stored and read now.
 #[utoipa::path(
     get, path = "/ready", tag = "server",
-    responses(
-        (status = 200, body = Ready),
-        (status = 503, description = "Not now", body = ProblemSchema, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Ready), AnyErrors, DatabaseErrors)
 )]
 pub async fn ready(State(state): State<AppState>) -> Result<Json<Ready>, ApiError> {
     if !state.ingest.is_ready() {

@@ -12,9 +12,10 @@ use utoipa::ToSchema;
 
 use super::{
     AppState,
-    error::{ApiError, ProblemSchema},
+    error::ApiError,
     fleet::Fleet,
     media_type::preferred,
+    responses::{DatabaseErrors, TokenErrors},
     stats::{ArchitectureCount, VersionCount},
 };
 use crate::{
@@ -46,12 +47,16 @@ pub struct MetricsSummary {
 #[utoipa::path(
     get, path = "/metrics", tag = "statistics",
     responses(
-        (status = 200, content(
-            (MetricsSummary = "application/json"),
-            (String = "text/plain; version=0.0.4"),
-            (String = "application/openmetrics-text; version=1.0.0"),
-        )),
-        (status = 401, body = ProblemSchema, content_type = "application/problem+json"),
+        (
+            status = 200,
+            content(
+                (MetricsSummary = "application/json"),
+                (String = "text/plain; version=0.0.4"),
+                (String = "application/openmetrics-text; version=1.0.0"),
+            ),
+            headers(("Vary" = String, description = "`Accept`"))
+        ),
+        TokenErrors, DatabaseErrors,
     )
 )]
 pub async fn metrics(

@@ -93,7 +93,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{convert::Infallible, sync::Arc};
 
     use axum::{Extension, body::Body, routing::get};
@@ -110,7 +110,8 @@ mod tests {
         storage::Database,
     };
 
-    async fn state(folder: &TempDir) -> AppState {
+    /// The parts of a server on an empty database.
+    pub async fn state(folder: &TempDir) -> AppState {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());

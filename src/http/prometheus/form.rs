@@ -60,15 +60,17 @@ impl Form {
 
     /// A moment, in milliseconds since 1970: RFC 3339, or seconds.
     pub fn time(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        const MAX: i64 = MAX_SECONDS * 1000;
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
         #[expect(clippy::cast_possible_truncation, reason = "checked to be within the calendar")]
         let moment = match text.parse::<f64>() {
-            Ok(seconds) if seconds.abs() <= MAX_SECONDS => Some((seconds * 1000.0).round() as i64),
+            Ok(seconds) if seconds.is_finite() => Some((seconds * 1000.0).round() as i64),
             Ok(_) => None,
             Err(_) => text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond),
         };
+        let moment = moment.filter(|moment| (-MAX..=MAX).contains(moment));
         moment.map(Some).ok_or_else(|| {
             bad_data(format!(
                 "invalid parameter {name:?}: cannot parse {text:?} to a valid timestamp"
@@ -76,18 +78,18 @@ impl Form {
         })
     }
 
-    /// How many series or names are wanted at most.
+    /// Most series or names in the answer. 0 is no limit, and so is more than can be counted.
     pub fn limit(&self) -> Result<usize, ApiError> {
-        match self.get("limit").map(str::parse) {
-            None | Some(Ok(0)) => Ok(usize::MAX),
-            Some(Ok(limit)) => Ok(limit),
-            Some(Err(_)) => Err(bad_data("invalid parameter \"limit\": it must be a number")),
+        let Some(text) = self.get("limit") else { return Ok(usize::MAX) };
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(bad_data("invalid parameter \"limit\": it must be a number"));
         }
+        Ok(text.parse().ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX))
     }
 }
 
 /// Seconds from 1970 to the end of the year 9999.
-const MAX_SECONDS: f64 = 253_402_300_799.0;
+pub const MAX_SECONDS: i64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {
@@ -103,6 +105,17 @@ mod tests {
         assert_eq!(form.all("match[]").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(form.time("time").unwrap(), None);
         assert!(form.required("time").is_err());
+    }
+
+    #[test]
+    fn a_limit_is_any_whole_number() {
+        let limit = |text: &str| Form(vec![("limit".into(), text.into())]).limit().ok();
+        assert_eq!(limit("7"), Some(7));
+        assert_eq!(limit("0"), Some(usize::MAX));
+        assert_eq!(limit("99999999999999999999"), Some(usize::MAX));
+        for broken in ["", "-1", "1.5", "many"] {
+            assert_eq!(limit(broken), None, "{broken}");
+        }
     }
 
     #[test]
