@@ -24,12 +24,12 @@ use crate::{
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 
-/// Which reports, and how many.
+/// Query parameters of `/deployments`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentQuery {
-    /// At most so many; 100 unless told otherwise.
+    /// Most reports in the answer; 100 by default.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// Only reports that came before the one with this `id`: the next page.
@@ -51,7 +51,7 @@ pub struct DeploymentQuery {
 pub struct Deployment<'a> {
     /// Number of the report, in the order of arrival.
     id: i64,
-    /// When it arrived by the server's clock.
+    /// Time of arrival by the server's clock.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     instance_id: &'a str,
@@ -59,19 +59,19 @@ pub struct Deployment<'a> {
     architecture: &'a str,
     os: &'a str,
     container_runtime: &'a str,
-    /// Null where the report did not tell.
+    /// Null where the report has none.
     startup_time_ms: Option<i64>,
     db_type: &'a str,
     telemetry_version: &'a str,
     event: EventKind,
-    /// When it happened by the client's clock; null where the report did not tell.
+    /// Time of the event by the client's clock; null where the report has none.
     #[schema(value_type = Option<String>, format = DateTime)]
     timestamp: Option<Timestamp>,
 }
 
 /// The newest reports, newest first.
 ///
-/// A `Link` header with `rel="next"` leads to the next page where there may be one.
+/// A header `Link` with `rel="next"` leads to the next page where there may be one.
 #[utoipa::path(
     get, path = "/deployments", tag = "reports", params(DeploymentQuery),
     responses(

@@ -10,7 +10,7 @@ use super::{
     responses::{AnyErrors, DatabaseErrors},
 };
 
-/// That the server runs.
+/// Sign that the server runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     #[schema(example = "healthy")]
@@ -21,7 +21,7 @@ pub struct Health {
     version: &'static str,
 }
 
-/// Whether the process answers at all.
+/// Answers as long as the process runs.
 #[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health), AnyErrors))]
 pub async fn health() -> Json<Health> {
     Json(Health {
@@ -31,14 +31,14 @@ pub async fn health() -> Json<Health> {
     })
 }
 
-/// That reports can be stored and read.
+/// Sign that reports can be stored and read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ready {
     #[schema(example = "ready")]
     status: &'static str,
 }
 
-/// Whether reports can be stored and read now.
+/// Answers 200 while reports can be stored and read.
 #[utoipa::path(
     get, path = "/ready", tag = "server",
     responses((status = 200, body = Ready), AnyErrors, DatabaseErrors)

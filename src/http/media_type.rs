@@ -7,7 +7,7 @@ use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, names};
 const FORM: MediaType =
     MediaType::new(names::APPLICATION, Name::new_unchecked("x-www-form-urlencoded"));
 
-/// Whether the body is said to be `application/json` or another JSON type.
+/// Returns whether `Content-Type` is `application/json` or another JSON type.
 pub fn is_json(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|given| {
         given.ty == names::APPLICATION
@@ -15,7 +15,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the body is said to be a form.
+/// Returns whether `Content-Type` is that of a form.
 pub fn is_form(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|given| given == FORM)
 }

@@ -35,7 +35,7 @@ pub struct MetricsSummary {
     architecture_breakdown: Vec<ArchitectureCount>,
     /// Starts by version, most first.
     version_breakdown: Vec<VersionCount>,
-    /// Mean startup time of the starts that told one; 0 where none did.
+    /// Mean startup time of the starts that have one; 0 without any.
     avg_startup_time_ms: f64,
     /// Returning instances: ids seen on two or more days, ever.
     returning_instances: u64,
@@ -80,7 +80,7 @@ async fn summary(state: &AppState) -> Result<Json<MetricsSummary>, ApiError> {
         architecture_breakdown: architectures.into_iter().map(Into::into).collect(),
         version_breakdown: versions
             .into_iter()
-            .map(|of| VersionCount { version: of.value, count: of.starts })
+            .map(|breakdown| VersionCount { version: breakdown.value, count: breakdown.starts })
             .collect(),
         avg_startup_time_ms: totals.startup.mean_ms().unwrap_or(0.0),
         returning_instances: totals.returning_instances,
@@ -102,7 +102,7 @@ async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiE
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
-/// In which form the totals are answered.
+/// Form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Json,
@@ -114,8 +114,8 @@ fn wanted_format(headers: &HeaderMap) -> Format {
     preferred(headers, format_of).unwrap_or(Format::Json)
 }
 
-/// The form that a media range asks for, if we have it. `text/*` and `text/plain` without a
-/// version are what a person's client may send, and no scrape.
+/// The form that a media range asks for, if there is one. `text/*` and `text/plain` without a
+/// version come from a person's client and not from a scrape.
 fn format_of(range: &MediaTypeBuf) -> Option<Format> {
     const JSON: MediaType = MediaType::new(names::APPLICATION, names::JSON);
     const PLAIN: MediaType = MediaType::new(names::TEXT, names::PLAIN);

@@ -10,7 +10,7 @@ use super::responses::TokenErrors;
 /// The description of all routes (OpenAPI 3.1).
 pub const DOCUMENT: &str = include_str!("openapi.json");
 
-/// This document.
+/// Describes all routes: this document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "server",
     responses((status = 200, description = "OpenAPI 3.1", body = Object), TokenErrors)

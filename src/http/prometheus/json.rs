@@ -1,4 +1,4 @@
-//! The form of answers: numbers are strings, moments are seconds.
+//! Bodies of the Prometheus API: numbers are strings, moments are seconds.
 
 use axum::Json;
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};

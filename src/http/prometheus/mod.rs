@@ -1,6 +1,6 @@
 //! The Prometheus HTTP API (<https://prometheus.io/docs/prometheus/latest/querying/api/>), as far as
 //! Grafana's data source and `promtool query` use it. Answers and errors have Prometheus' own
-//! form. What is answered stands in `docs/prometheus-api.md`.
+//! form. `docs/prometheus-api.md` lists the routes.
 
 mod form;
 mod json;

@@ -49,7 +49,7 @@ impl TimeseriesQuery {
 /// Reports in one period.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PeriodCount {
-    /// When the period began, UTC.
+    /// Begin of the period, UTC.
     #[schema(value_type = String, format = DateTime)]
     time: Timestamp,
     /// Value of the dimension `by`; absent without it.
