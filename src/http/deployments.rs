@@ -60,12 +60,13 @@ pub struct Deployment<'a> {
     os: &'a str,
     container_runtime: &'a str,
     /// Null where the report has none.
+    #[schema(required = true)]
     startup_time_ms: Option<i64>,
     db_type: &'a str,
     telemetry_version: &'a str,
     event: EventKind,
     /// Time of the event by the client's clock; null where the report has none.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     timestamp: Option<Timestamp>,
 }
 
