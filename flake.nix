@@ -62,7 +62,7 @@
             # What the macros read at compile time.
             ./.sqlx
             ./migrations
-            (lib.fileset.fileFilter (file: file.hasExt "sql") ./src)
+            (lib.fileset.fileFilter (file: file.hasExt "sql" || file.hasExt "json") ./src)
             # Embedded in the binary.
             ./grafana
             # Read by tests and benches.

@@ -1,3 +1,5 @@
+//! The command `backup`: writes a consistent copy of the database.
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};

@@ -1,4 +1,4 @@
-//! HTTP as far as a command needs it: one request on a connection of its own, without TLS.
+//! Requests of the commands to a server: each on a connection of its own, without TLS.
 
 use anyhow::Context as _;
 use http::{HeaderValue, Request, Response, header};

@@ -1,4 +1,4 @@
-//! Grafana's data source and dashboards, out of the binary into a folder that Grafana reads.
+//! The command `grafana`: writes Grafana's data source and dashboards into a folder.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use include_dir::{Dir, include_dir};
 
 static EMBEDDED: Dir = include_dir!("$CARGO_MANIFEST_DIR/grafana");
 
-/// What is written, and all that is ever changed in the target beside the list below.
+/// Folders that are written. Nothing else in the target changes, but for the list below.
 const FOLDERS: [&str; 2] = ["dashboards", "provisioning"];
 /// Names the files that were written. The next version removes those that it has no more: two
 /// dashboards with one uid, an old file and a new one, and Grafana would load neither anew.
@@ -128,7 +128,7 @@ fn quoted(value: &str) -> String {
     serde_json::Value::from(value.replace('$', "$$")).to_string()
 }
 
-/// Whether a listed name is below one of the folders. The list is a file that anyone may edit.
+/// Returns whether a listed name is below one of the folders: anyone may edit the list.
 fn is_ours(name: &Path) -> bool {
     FOLDERS.iter().any(|folder| name.starts_with(folder))
         && name.components().all(|part| matches!(part, Component::Normal(_)))
@@ -169,7 +169,7 @@ fn update(file: &Path, content: &[u8]) -> anyhow::Result<bool> {
     update().with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Where a file is made ready: beside it, hidden, and with an ending that Grafana passes over.
+/// File that is written first: beside the target, hidden, with an ending that Grafana ignores.
 fn part_of(file: &Path) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     file.with_file_name(format!(".{name}.part"))

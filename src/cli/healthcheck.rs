@@ -1,3 +1,5 @@
+//! The command `healthcheck`: asks a running server whether it is ready.
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
@@ -38,7 +40,7 @@ async fn ask(address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a server that listens on `address` can be reached from this machine.
+/// Address at which a server that listens on `address` can be reached from this machine.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,3 +1,5 @@
+//! The command `import`: copies the reports of a reference server's database.
+
 use std::process::ExitCode;
 
 use clap::Args;

@@ -43,7 +43,7 @@ enum Command {
     Verify(DatabaseSettings),
     /// Fill a database with the reports of a made-up fleet, or post them to a running server
     Simulate(simulate::Arguments),
-    /// What Grafana needs
+    /// Provision Grafana
     Grafana(grafana::Arguments),
     /// Print the description of the HTTP interface
     Openapi,
@@ -66,8 +66,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Half of the processors for requests: the other half works for SQLite, which has threads of
-/// its own. Each thread that is not there leaves its memory to the others.
+/// The runtime, with half of the processors for requests: the other half works for SQLite, which
+/// has threads of its own. A thread less is memory saved.
 fn runtime() -> std::io::Result<Runtime> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = (processors / 2).clamp(1, 4);
@@ -84,7 +84,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Verify(database)) => verify::run(&database).await,
         Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
         Some(Command::Grafana(arguments)) => grafana::run(&arguments),
-        Some(Command::Openapi) => openapi::run(),
+        Some(Command::Openapi) => Ok(openapi::run()),
     }
 }
 
@@ -94,7 +94,7 @@ async fn serve(settings: ServeSettings) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The arguments, or the exit code where there is nothing more to do. A wrong setting is told
+/// The arguments, or the exit code where there is nothing more to do. A wrong setting is reported
 /// in one line, so that it stands out in a container's log.
 fn parse() -> Result<Arguments, ExitCode> {
     let parsed = Arguments::command()
@@ -107,7 +107,7 @@ fn parse() -> Result<Arguments, ExitCode> {
         }
         _ => {
             let text = error.to_string();
-            // What is wrong, up to the blank line before the advice.
+            // The fault stands before the first blank line, advice after it.
             let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
             eprintln!("{}", lines.collect::<Vec<_>>().join(" "));
             ExitCode::from(2)
@@ -117,6 +117,33 @@ fn parse() -> Result<Arguments, ExitCode> {
 
 /// Prints an error and its causes in one line.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", one_line(error));
     ExitCode::FAILURE
+}
+
+/// An error and its causes, without those that the error before them repeats.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line += &format!(": {cause}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_said_already_is_left_out() {
+        let error = anyhow::Error::msg("the disk is full")
+            .context("error returned from database: the disk is full")
+            .context("cannot write copy.db");
+        let line = "cannot write copy.db: error returned from database: the disk is full";
+        assert_eq!(one_line(&error), line);
+    }
 }

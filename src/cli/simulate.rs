@@ -1,4 +1,4 @@
-//! A made-up fleet: written into a database as its past, or posted to a running server.
+//! The command `simulate`: writes the past of a made-up fleet, or posts its reports to a server.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -31,13 +31,13 @@ pub struct Arguments {
     /// Days until the end
     #[arg(long, value_name = "D", default_value_t = 180, value_parser = value_parser!(u16).range(1..=3650))]
     days: u16,
-    /// Another seed is another fleet
+    /// Number that the fleet depends on
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// When it ends, such as 2026-01-31T12:00:00Z; now if not given
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// Write into a database that holds reports, too: they cannot be told apart afterwards
+    /// Write into a database that holds reports, too: they cannot be separated afterwards
     #[arg(long)]
     force: bool,
     /// Post to the /collect of a running server instead, as if each report happened now
@@ -46,12 +46,12 @@ pub struct Arguments {
     /// How many reports are posted
     #[arg(long, value_name = "N", default_value_t = 100, requires = "post")]
     reports: u32,
-    /// How many reports are posted a second; a server takes no more than 2 from one address unless told otherwise
+    /// How many reports are posted a second; a server takes 2 from one address by default
     #[arg(long, value_name = "N", default_value_t = 2, requires = "post", value_parser = value_parser!(u32).range(1..=1000))]
     rate: u32,
 }
 
-/// Where reports are posted.
+/// Address to which reports are posted.
 #[derive(Debug, Clone)]
 struct Target {
     /// Host and port.
@@ -135,7 +135,7 @@ async fn post(arguments: &Arguments, target: &Target, now: Timestamp) -> anyhow:
 
 impl Target {
     async fn post(&self, report: Report) -> anyhow::Result<()> {
-        // It happens now, whatever its own clock said.
+        // The report happens now.
         let body = ReportBody { timestamp: None, ..report.into() };
         let request = Request::post(&self.path)
             .header(header::CONTENT_TYPE, "application/json")

@@ -1,3 +1,5 @@
+//! The command `verify`: recounts everything and compares.
+
 use std::process::ExitCode;
 
 use crate::{clock::Clock, config::DatabaseSettings, storage::Database};

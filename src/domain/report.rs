@@ -1,7 +1,12 @@
 //! The report: as it is sent, and in its normal form.
 
+use std::fmt;
+
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 
@@ -95,6 +100,7 @@ pub struct ReportBody {
         max = "MAX_STARTUP_MS",
         message = "must be a whole number from 0 to 86400000"
     ))]
+    #[serde(default, deserialize_with = "whole_number")]
     #[schema(minimum = 0, maximum = 86_400_000)]
     pub startup_time_ms: Option<i64>,
     /// Kind of database.
@@ -242,6 +248,46 @@ pub struct Salvaged {
 fn present(text: &str) -> Option<String> {
     let trimmed = text.trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
+/// Reads a whole number, which some clients write with a point. One that no `i64` holds becomes the
+/// nearest, which is out of every range.
+fn whole_number<'de, D: Deserializer<'de>>(given: D) -> Result<Option<i64>, D::Error> {
+    struct Whole(i64);
+
+    impl<'de> Deserialize<'de> for Whole {
+        fn deserialize<D: Deserializer<'de>>(given: D) -> Result<Self, D::Error> {
+            given.deserialize_any(WholeVisitor)
+        }
+    }
+
+    struct WholeVisitor;
+
+    impl Visitor<'_> for WholeVisitor {
+        type Value = Whole;
+
+        fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+            text.write_str("a whole number")
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<Whole, E> {
+            Ok(Whole(number))
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<Whole, E> {
+            Ok(Whole(i64::try_from(number).unwrap_or(i64::MAX)))
+        }
+
+        #[expect(clippy::cast_possible_truncation, reason = "whole; beyond i64 it saturates")]
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
+            if number.fract() == 0.0 {
+                return Ok(Whole(number as i64));
+            }
+            Err(E::invalid_type(de::Unexpected::Float(number), &self))
+        }
+    }
+
+    Ok(Option::<Whole>::deserialize(given)?.map(|whole| whole.0))
 }
 
 fn no_controls(value: &str) -> Result<(), ValidationError> {

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{AppState, error::ApiError};
 
-/// Lets a request through that carries the token, or any if none is set.
+/// Lets a request through that carries the token, or every request if no token is set.
 pub async fn require_token(
     State(state): State<AppState>,
     request: Request,

@@ -1,4 +1,4 @@
-//! Whose request it is.
+//! The address of the client behind a request.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,3 +1,5 @@
+//! `/deployments`: the newest reports, page by page.
+
 use axum::{
     Json,
     extract::State,
@@ -5,14 +7,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     AppState,
-    error::{ApiError, ProblemSchema},
+    error::ApiError,
     extract::Parameters,
+    responses::{DatabaseErrors, ParameterErrors, TokenErrors},
 };
 use crate::{
     domain::{Dimension, ReportKind},
@@ -22,15 +24,12 @@ use crate::{
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 
-/// Characters of a query value that stand for themselves.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Which reports, and how many.
+/// Query parameters of `/deployments`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentQuery {
-    /// At most so many; 100 unless told otherwise.
+    /// Most reports in the answer; 100 by default.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// Only reports that came before the one with this `id`: the next page.
@@ -52,33 +51,36 @@ pub struct DeploymentQuery {
 pub struct Deployment<'a> {
     /// Number of the report, in the order of arrival.
     id: i64,
-    /// When it arrived by the server's clock.
+    /// Time of arrival by the server's clock.
     #[schema(value_type = String, format = DateTime)]
-    received_at: Timestamp,
+    created_at: Timestamp,
     instance_id: &'a str,
     image_version: &'a str,
     architecture: &'a str,
     os: &'a str,
     container_runtime: &'a str,
-    /// Null where the report did not tell.
+    /// Null where the report has none.
+    #[schema(required = true)]
     startup_time_ms: Option<i64>,
     db_type: &'a str,
     telemetry_version: &'a str,
     event: ReportKind,
-    /// When it happened by the client's clock; null where the report did not tell.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    /// Time of the report by the client's clock; null where the report has none.
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     timestamp: Option<Timestamp>,
 }
 
 /// The newest reports, newest first.
 ///
-/// A `Link` header with `rel="next"` leads to the next page where there may be one.
+/// A header `Link` with `rel="next"` leads to the next page where there may be one.
 #[utoipa::path(
     get, path = "/deployments", tag = "reports", params(DeploymentQuery),
     responses(
-        (status = 200, body = Vec<Deployment>),
-        (status = 400, body = ProblemSchema, content_type = "application/problem+json"),
-        (status = 401, body = ProblemSchema, content_type = "application/problem+json"),
+        (
+            status = 200, body = Vec<Deployment>,
+            headers(("Link" = String, description = "The next page, with `rel=\"next\"`"))
+        ),
+        ParameterErrors, TokenErrors, DatabaseErrors,
     )
 )]
 pub async fn deployments(
@@ -117,21 +119,17 @@ pub async fn deployments(
 
 /// The link to the page after `last` (RFC 8288), with the same filters.
 fn next_page(query: &DeploymentQuery, last: i64, limit: u32) -> String {
-    let mut link = format!("</deployments?limit={limit}&before={last}");
-    let filters = [
+    let parameters = [
+        ("limit", Some(limit.to_string())),
+        ("before", Some(last.to_string())),
         ("version", query.version.clone()),
         ("architecture", query.architecture.clone()),
         ("since", query.since.map(|time| time.to_string())),
         ("until", query.until.map(|time| time.to_string())),
     ];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            link.extend(["&", name, "="]);
-            link.extend(utf8_percent_encode(&value, QUERY));
-        }
-    }
-    link.push_str(">; rel=\"next\"");
-    link
+    let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    format!("</deployments?{query}>; rel=\"next\"")
 }
 
 impl<'a> From<&'a storage::StoredReport> for Deployment<'a> {
@@ -139,7 +137,7 @@ impl<'a> From<&'a storage::StoredReport> for Deployment<'a> {
         let profile = &stored.profile;
         Self {
             id: stored.id,
-            received_at: stored.received_at,
+            created_at: stored.received_at,
             instance_id: &stored.instance_id,
             image_version: profile.get(Dimension::ImageVersion),
             architecture: profile.get(Dimension::Architecture),

@@ -1,5 +1,5 @@
-//! Errors as the client sees them: problem documents (RFC 9457). What went wrong inside goes
-//! to the log, here and nowhere else, and never into an answer.
+//! Errors as the client sees them: problem documents (RFC 9457). The inner cause goes to the log,
+//! here and nowhere else, and never into an answer.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::{
     storage,
 };
 
-/// How long a client is asked to wait where the server cannot tell.
+/// Time after which a client may try again where no better one is known.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What a request can end in other than its answer.
+/// Ends of a request other than its answer.
 #[derive(Debug)]
 pub enum ApiError {
     /// The body is not JSON.
@@ -52,7 +52,7 @@ pub enum ApiError {
     NotReady(&'static str),
     /// The database failed.
     Storage(storage::Error),
-    /// The server's own fault, and what it was.
+    /// The server's own fault, and its cause.
     Internal(String),
 }
 
@@ -65,43 +65,24 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// A problem document (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
-pub struct ProblemSchema {
-    /// Kind of problem; stable.
-    #[schema(example = "/problems/invalid-report")]
-    r#type: String,
-    /// HTTP status.
-    #[schema(example = 422)]
-    status: u16,
-    /// The kind in words; stable.
-    title: String,
-    /// What it was this time.
-    detail: String,
-    /// For an invalid report: each field that breaks a rule.
-    errors: Option<Vec<FieldError>>,
-}
-
 #[derive(Debug, Default, Serialize)]
 struct Extensions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
 }
 
-/// What an answer that is a problem leaves on the response, for those who count and for the
-/// log.
+/// Extension of an answer that is a problem, for the counts and the log.
 #[derive(Debug, Clone)]
 pub struct Problem {
     /// Kind of problem: the last segment of its type.
     pub kind: &'static str,
-    /// What went wrong inside, if that is the server's fault.
+    /// Inner cause, if the problem is the server's fault.
     pub cause: Option<String>,
 }
 
 impl ApiError {
-    /// Status, type and title: what is the same each time.
-    const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+    /// Status, type and title, which are the same each time.
+    pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
             Self::MalformedJson(_) => {
@@ -154,10 +135,10 @@ impl ApiError {
         }
     }
 
-    /// What it was this time, in words that are safe to send.
+    /// This occurrence, in words that are safe to send.
     fn detail(&self) -> String {
         match self {
-            Self::MalformedJson(what) | Self::InvalidParameter(what) => what.clone(),
+            Self::MalformedJson(text) | Self::InvalidParameter(text) => text.clone(),
             Self::NotJson => "Send the report as JSON, with Content-Type: application/json.".into(),
             Self::TooLarge => format!("A body has at most {} bytes.", super::MAX_BODY),
             Self::BrokenBody => "The connection ended or the length was wrong.".into(),
@@ -166,7 +147,7 @@ impl ApiError {
                 [one] => format!("{} {}.", one.pointer, one.detail),
                 several => format!("{} fields break a rule.", several.len()),
             },
-            Self::Unauthorized => "Send it as Authorization: Bearer <token>.".into(),
+            Self::Unauthorized => "Send the token as Authorization: Bearer <token>.".into(),
             Self::NotFound => "See /openapi.json for the routes.".into(),
             Self::MethodNotAllowed => "See the Allow header for the methods.".into(),
             Self::TooSlow => "The request did not end within its time limit.".into(),
@@ -177,7 +158,7 @@ impl ApiError {
                 "This instance has sent too many reports.".into()
             }
             Self::Refused(_) => "The report was not stored; send it again later.".into(),
-            Self::NotReady(what) => (*what).into(),
+            Self::NotReady(text) => (*text).into(),
             Self::Storage(_) | Self::Internal(_) => {
                 "The cause is in the server's log, under the id of X-Request-Id.".into()
             }

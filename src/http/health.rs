@@ -1,13 +1,16 @@
+//! `/health` and `/ready`: whether the server runs, and whether it can store and read.
+
 use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     AppState,
-    error::{ApiError, ProblemSchema},
+    error::ApiError,
+    responses::{AnyErrors, DatabaseErrors},
 };
 
-/// That the server runs.
+/// Sign that the server runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     #[schema(example = "healthy")]
@@ -18,8 +21,8 @@ pub struct Health {
     version: &'static str,
 }
 
-/// Whether the process answers at all.
-#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health)))]
+/// Answers as long as the process runs.
+#[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = Health), AnyErrors))]
 pub async fn health() -> Json<Health> {
     Json(Health {
         status: "healthy",
@@ -28,20 +31,17 @@ pub async fn health() -> Json<Health> {
     })
 }
 
-/// That reports can be stored and read.
+/// Sign that reports can be stored and read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ready {
     #[schema(example = "ready")]
     status: &'static str,
 }
 
-/// Whether reports can be stored and read now.
+/// Answers 200 while reports can be stored and read.
 #[utoipa::path(
     get, path = "/ready", tag = "server",
-    responses(
-        (status = 200, body = Ready),
-        (status = 503, description = "Not now", body = ProblemSchema, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Ready), AnyErrors, DatabaseErrors)
 )]
 pub async fn ready(State(state): State<AppState>) -> Result<Json<Ready>, ApiError> {
     if !state.ingest.is_ready() {

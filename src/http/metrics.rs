@@ -1,17 +1,20 @@
+//! `/metrics`: totals as JSON, or everything for a Prometheus scrape.
+
 use axum::{
     Json,
     extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use headers_accept::Accept;
 use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, names};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     AppState,
-    error::{ApiError, ProblemSchema},
+    error::ApiError,
+    media_type::preferred,
+    responses::{DatabaseErrors, TokenErrors},
     scrape::Fleet,
     stats::{ArchitectureCount, VersionCount},
 };
@@ -32,7 +35,7 @@ pub struct MetricsSummary {
     architecture_breakdown: Vec<ArchitectureCount>,
     /// Starts by version, most first.
     version_breakdown: Vec<VersionCount>,
-    /// Mean startup time of the starts that told one; 0 where none did.
+    /// Mean startup time of the starts that have one; 0 without any.
     avg_startup_time_ms: f64,
     /// Returning instances: ids seen on two or more days, ever.
     returning_instances: u64,
@@ -44,12 +47,16 @@ pub struct MetricsSummary {
 #[utoipa::path(
     get, path = "/metrics", tag = "statistics",
     responses(
-        (status = 200, content(
-            (MetricsSummary = "application/json"),
-            (String = "text/plain; version=0.0.4"),
-            (String = "application/openmetrics-text; version=1.0.0"),
-        )),
-        (status = 401, body = ProblemSchema, content_type = "application/problem+json"),
+        (
+            status = 200,
+            content(
+                (MetricsSummary = "application/json"),
+                (String = "text/plain; version=0.0.4"),
+                (String = "application/openmetrics-text; version=1.0.0"),
+            ),
+            headers(("Vary" = String, description = "`Accept`"))
+        ),
+        TokenErrors, DatabaseErrors,
     )
 )]
 pub async fn metrics(
@@ -73,7 +80,10 @@ async fn summary(state: &AppState) -> Result<Json<MetricsSummary>, ApiError> {
         architecture_breakdown: architectures.into_iter().map(Into::into).collect(),
         version_breakdown: versions
             .into_iter()
-            .map(|version| VersionCount { version: version.value.into(), count: version.starts })
+            .map(|breakdown| VersionCount {
+                version: breakdown.value.into(),
+                count: breakdown.starts,
+            })
             .collect(),
         avg_startup_time_ms: totals.mean_startup_ms.unwrap_or(0.0),
         returning_instances: totals.returning_instances,
@@ -95,7 +105,7 @@ async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiE
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
-/// In which form the totals are answered.
+/// Form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Json,
@@ -104,20 +114,11 @@ enum Format {
 
 /// The form that the client prefers; JSON where it does not say.
 fn wanted_format(headers: &HeaderMap) -> Format {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let Some(accept) = accept.and_then(|accept| accept.parse::<Accept>().ok()) else {
-        return Format::Json;
-    };
-    accept
-        .media_types()
-        .filter_map(|range| Some((format_of(range)?, quality(range))))
-        // Of several that are wanted as much the first one is taken.
-        .reduce(|best, other| if other.1 > best.1 { other } else { best })
-        .map_or(Format::Json, |(format, _)| format)
+    preferred(headers, format_of).unwrap_or(Format::Json)
 }
 
-/// The form that a media range asks for, if we have it. `text/*` and `text/plain` without a
-/// version are what a person's client may send, and no scrape.
+/// The form that a media range asks for, if there is one. `text/*` and `text/plain` without a
+/// version come from a person's client and not from a scrape.
 fn format_of(range: &MediaTypeBuf) -> Option<Format> {
     const JSON: MediaType = MediaType::new(names::APPLICATION, names::JSON);
     const PLAIN: MediaType = MediaType::new(names::TEXT, names::PLAIN);
@@ -135,11 +136,6 @@ fn format_of(range: &MediaTypeBuf) -> Option<Format> {
     } else {
         None
     }
-}
-
-fn quality(range: &MediaTypeBuf) -> f32 {
-    let given = range.get_param(names::Q).and_then(|q| q.as_str().parse().ok());
-    given.unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -177,5 +173,6 @@ mod tests {
             PROMETHEUS
         );
         assert_eq!(format("application/json, text/plain;version=0.0.4;q=0.9"), Format::Json);
+        assert_eq!(format("text/plain;version=0.0.4;q=0"), Format::Json);
     }
 }

@@ -1,6 +1,5 @@
 //! The HTTP interface: the only module that knows axum. One file a resource.
 
-mod around;
 mod auth;
 mod client_address;
 mod collect;
@@ -8,23 +7,30 @@ mod deployments;
 mod error;
 mod extract;
 mod health;
+mod media_type;
 mod metrics;
 mod openapi;
 mod prometheus;
+mod respond;
+mod responses;
 mod scrape;
 mod server;
 mod stats;
 
 use std::sync::Arc;
 
-use axum::{Router, http::HeaderValue, middleware};
+use axum::{
+    Router,
+    http::HeaderValue,
+    middleware,
+    routing::{MethodRouter, get, post},
+};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use around::{RequestIds, answer};
-pub use openapi::document;
+pub use openapi::DOCUMENT;
+pub use respond::{RequestIds, answer};
 pub use server::{Peer, serve};
 
 use crate::{
@@ -64,7 +70,7 @@ pub struct Shared {
     pub read_token: Option<String>,
     /// Turns of queries of the Prometheus API; see [`QUERIES_AT_ONCE`].
     pub queries: Semaphore,
-    /// Names for requests.
+    /// Ids for requests.
     pub request_ids: RequestIds,
 }
 
@@ -84,40 +90,47 @@ impl AppState {
     }
 }
 
+/// Paths, and the methods that each answers.
+type Routes = Vec<(&'static str, MethodRouter<AppState>)>;
+
 /// Routes that are open to everyone.
-fn routes_open() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(collect::collect))
-        .routes(routes!(health::health))
-        .routes(routes!(health::ready))
+fn open_routes() -> Routes {
+    vec![
+        (collect::PATH, post(collect::collect)),
+        ("/health", get(health::health)),
+        ("/ready", get(health::ready)),
+    ]
 }
 
 /// Routes that `READ_TOKEN` closes.
-fn routes_reading() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(metrics::metrics))
-        .routes(routes!(deployments::deployments))
-        .routes(routes!(stats::architecture))
-        .routes(routes!(stats::version))
-        .routes(routes!(stats::os))
-        .routes(routes!(stats::container_runtime))
-        .routes(routes!(stats::db_type))
-        .routes(routes!(stats::startup))
-        .routes(routes!(stats::timeseries))
-        .routes(routes!(stats::active))
-        .routes(routes!(openapi::openapi_json))
+fn reading_routes() -> Routes {
+    let mut routes = vec![
+        ("/metrics", get(metrics::metrics)),
+        ("/deployments", get(deployments::deployments)),
+        ("/stats/architecture", get(stats::architecture)),
+        ("/stats/version", get(stats::version)),
+        ("/stats/os", get(stats::os)),
+        ("/stats/container_runtime", get(stats::container_runtime)),
+        ("/stats/db_type", get(stats::db_type)),
+        ("/stats/startup", get(stats::startup)),
+        ("/stats/timeseries", get(stats::timeseries)),
+        ("/stats/active", get(stats::active)),
+        ("/openapi.json", get(openapi::openapi_json)),
+    ];
+    routes.extend(prometheus::routes());
+    routes
 }
 
-/// All routes, which pages of `origins` may read in a browser. [`answer`] asks it and sees to the
-/// rest.
+fn router_of(routes: Routes) -> Router<AppState> {
+    routes.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+}
+
+/// All routes, which pages of `origins` may read in a browser. [`answer`] calls it.
 pub fn router(state: &AppState, origins: &[HeaderValue]) -> Router {
-    let reading = Router::from(routes_reading())
+    let reading = router_of(reading_routes())
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
-    let prometheus = prometheus::routes()
-        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
-    let mut routes = Router::from(routes_open())
+    let mut routes = router_of(open_routes())
         .merge(reading)
-        .merge(prometheus)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed);
     if !origins.is_empty() {

@@ -1,4 +1,4 @@
-//! Connections: accepted up to a limit, served with time limits, ended in good order.
+//! Connections: accepted up to a limit, served with time limits, closed in order.
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ const WRITE_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Docker waits before it kills.
 const SHUTDOWN_TIME_LIMIT: Duration = Duration::from_secs(8);
 
-/// The other end of the connection, left on each request.
+/// Address of the other end of the connection, an extension of each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// Serves with an answer of our choice until told to stop.
+    /// Serves with a given answer until the stop signal.
     async fn start<A, F>(answer: A) -> (TcpStream, oneshot::Sender<()>, tokio::task::JoinHandle<()>)
     where
         A: Fn(Request) -> F + Clone + Send + 'static,

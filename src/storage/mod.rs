@@ -77,14 +77,15 @@ fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
 /// A result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Reason for which a database cannot be used: one line that states what to do about it.
+/// Reason for which a database cannot be used. Each message is one line; the source is not part of
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Not a URL of a SQLite file.
     #[error("DATABASE_URL must be sqlite:// and the path of a file, not {0:?}")]
     Url(String),
     /// The folder is missing and cannot be made.
-    #[error("cannot create the database's folder {folder}: {source}", folder = .folder.display())]
+    #[error("cannot create the database's folder {folder}", folder = .folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -95,7 +96,7 @@ pub enum OpenError {
     #[error("there is no database {path}", path = .0.display())]
     Missing(PathBuf),
     /// The file exists and is something else, or broken.
-    #[error("{path} is not a usable SQLite database: {source}", path = .path.display())]
+    #[error("{path} is not a usable SQLite database", path = .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -114,7 +115,7 @@ pub enum OpenError {
         version: i64,
     },
     /// The file cannot be opened, read or written.
-    #[error("cannot open the database {path}: {source}", path = .path.display())]
+    #[error("cannot open the database {path}", path = .path.display())]
     Open {
         /// The file.
         path: PathBuf,

@@ -1,16 +1,14 @@
-use std::borrow::Cow;
+//! Parameters of the Prometheus API: out of the query string, and of a form.
 
 use axum::{
     extract::{FromRequest, Request},
-    http::{Method, header},
-    response::{IntoResponse as _, Response},
+    http::Method,
+    response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
-use percent_encoding::percent_decode;
 
 use super::{ApiError, bad_data};
-use crate::http::{MAX_BODY, error};
+use crate::http::{extract::read_body, media_type::is_form};
 
 /// The parameters of a request: those of the query string and, of a POST, those of the form in its
 /// body.
@@ -24,24 +22,10 @@ impl<S: Sync> FromRequest<S> for Form {
         let (parts, body) = request.into_parts();
         let mut parameters = Vec::new();
         if parts.method == Method::POST {
-            let is_form = parts
-                .headers
-                .get(header::CONTENT_TYPE)
-                .and_then(|kind| kind.to_str().ok())
-                .and_then(|kind| kind.split(';').next())
-                .is_some_and(|kind| {
-                    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-                });
-            if !is_form {
+            if !is_form(&parts.headers) {
                 return Err(bad_data("the body must be a form").into_response());
             }
-            let body = match Limited::new(body, MAX_BODY).collect().await {
-                Ok(body) => body.to_bytes(),
-                Err(error) if error.is::<LengthLimitError>() => {
-                    return Err(error::ApiError::TooLarge.into_response());
-                }
-                Err(_) => return Err(error::ApiError::BrokenBody.into_response()),
-            };
+            let body = read_body(body).await.map_err(IntoResponse::into_response)?;
             parameters.extend(pairs(&body));
         }
         parameters.extend(pairs(parts.uri.query().unwrap_or_default().as_bytes()));
@@ -51,18 +35,7 @@ impl<S: Sync> FromRequest<S> for Form {
 
 /// The pairs of `application/x-www-form-urlencoded`.
 fn pairs(encoded: &[u8]) -> impl Iterator<Item = (String, String)> {
-    let text = |part: &[u8]| {
-        let spaced: Cow<'_, [u8]> = if part.contains(&b'+') {
-            part.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect()
-        } else {
-            part.into()
-        };
-        percent_decode(&spaced).decode_utf8_lossy().into_owned()
-    };
-    encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).map(move |pair| {
-        let mut halves = pair.splitn(2, |&byte| byte == b'=');
-        (text(halves.next().unwrap_or_default()), text(halves.next().unwrap_or_default()))
-    })
+    form_urlencoded::parse(encoded).into_owned()
 }
 
 pub fn missing(name: &str) -> ApiError {
@@ -77,7 +50,7 @@ impl Form {
 
     /// All values of a parameter.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(of, _)| of == name).map(|(_, value)| value.as_str())
+        self.0.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter that must be there.
@@ -87,15 +60,17 @@ impl Form {
 
     /// A moment, in milliseconds since 1970: RFC 3339, or seconds.
     pub fn time(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        const MAX: i64 = MAX_SECONDS * 1000;
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
         #[expect(clippy::cast_possible_truncation, reason = "checked to be within the calendar")]
         let moment = match text.parse::<f64>() {
-            Ok(seconds) if seconds.abs() <= MAX_SECONDS => Some((seconds * 1000.0).round() as i64),
+            Ok(seconds) if seconds.is_finite() => Some((seconds * 1000.0).round() as i64),
             Ok(_) => None,
             Err(_) => text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond),
         };
+        let moment = moment.filter(|moment| (-MAX..=MAX).contains(moment));
         moment.map(Some).ok_or_else(|| {
             bad_data(format!(
                 "invalid parameter {name:?}: cannot parse {text:?} to a valid timestamp"
@@ -103,18 +78,18 @@ impl Form {
         })
     }
 
-    /// How many series or names are wanted at most.
+    /// Most series or names in the answer. 0 is no limit, and so is more than can be counted.
     pub fn limit(&self) -> Result<usize, ApiError> {
-        match self.get("limit").map(str::parse) {
-            None | Some(Ok(0)) => Ok(usize::MAX),
-            Some(Ok(limit)) => Ok(limit),
-            Some(Err(_)) => Err(bad_data("invalid parameter \"limit\": it must be a number")),
+        let Some(text) = self.get("limit") else { return Ok(usize::MAX) };
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(bad_data("invalid parameter \"limit\": it must be a number"));
         }
+        Ok(text.parse().ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX))
     }
 }
 
 /// Seconds from 1970 to the end of the year 9999.
-const MAX_SECONDS: f64 = 253_402_300_799.0;
+pub const MAX_SECONDS: i64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {
@@ -130,6 +105,17 @@ mod tests {
         assert_eq!(form.all("match[]").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(form.time("time").unwrap(), None);
         assert!(form.required("time").is_err());
+    }
+
+    #[test]
+    fn a_limit_is_any_whole_number() {
+        let limit = |text: &str| Form(vec![("limit".into(), text.into())]).limit().ok();
+        assert_eq!(limit("7"), Some(7));
+        assert_eq!(limit("0"), Some(usize::MAX));
+        assert_eq!(limit("99999999999999999999"), Some(usize::MAX));
+        for broken in ["", "-1", "1.5", "many"] {
+            assert_eq!(limit(broken), None, "{broken}");
+        }
     }
 
     #[test]

@@ -1,30 +1,48 @@
-//! The form of answers: numbers are strings, moments are seconds.
+//! Bodies of the Prometheus API: numbers are strings, moments are seconds.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
+use axum::Json;
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr, Schema, Type,
+        schema::{ArrayBuilder, ArrayItems},
+    },
+};
 
 use crate::promql::{Answer, Grid, Labels, Series};
 
-/// What was asked for.
-#[derive(Debug)]
-pub struct Success<T>(pub T);
+/// The body of an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Success<T> {
+    #[schema(example = "success")]
+    status: &'static str,
+    data: T,
+}
 
-impl<T: Serialize> IntoResponse for Success<T> {
-    fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<T> {
-            status: &'static str,
-            data: T,
-        }
-        Json(Body { status: "success", data: self.0 }).into_response()
+pub fn success<T>(data: T) -> Json<Success<T>> {
+    Json(Success { status: "success", data })
+}
+
+/// The body of an error.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    #[schema(example = "error")]
+    status: &'static str,
+    #[schema(example = "bad_data")]
+    error_type: &'static str,
+    error: String,
+}
+
+impl Failure {
+    pub const fn new(error_type: &'static str, error: String) -> Self {
+        Self { status: "error", error_type, error }
     }
 }
 
 /// The result of a query.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
 pub enum Data {
     Scalar(Sample),
@@ -32,15 +50,20 @@ pub enum Data {
     Matrix(Vec<RangeSeries>),
 }
 
-#[derive(Debug, Serialize)]
+/// A series and its value at the moment.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct InstantSeries {
+    #[schema(value_type = BTreeMap<String, String>)]
     metric: Labels,
     value: Sample,
 }
 
-#[derive(Debug, Serialize)]
+/// A series and its values over time.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RangeSeries {
+    #[schema(value_type = BTreeMap<String, String>)]
     metric: Labels,
+    #[schema(value_type = Vec<Sample>)]
     values: Samples,
 }
 
@@ -86,6 +109,19 @@ impl Data {
 /// A moment in milliseconds, and the value.
 #[derive(Debug)]
 pub struct Sample(i64, f64);
+
+impl PartialSchema for Sample {
+    fn schema() -> RefOr<Schema> {
+        let seconds = ObjectBuilder::new().schema_type(Type::Number);
+        let value = ObjectBuilder::new().schema_type(Type::String);
+        ArrayBuilder::new()
+            .prefix_items([Schema::from(seconds), Schema::from(value)])
+            .items(ArrayItems::False)
+            .into()
+    }
+}
+
+impl ToSchema for Sample {}
 
 impl Serialize for Sample {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

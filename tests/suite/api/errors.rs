@@ -42,6 +42,15 @@ async fn limits_are_inclusive() {
 }
 
 #[tokio::test]
+async fn a_whole_number_may_have_a_point() {
+    let app = App::start().await;
+    app.report(&report("a", json!({"startup_time_ms": 2500.0}))).await;
+    assert_eq!(app.json("/deployments").await[0]["startup_time_ms"], 2500);
+    let body = report("a", json!({"startup_time_ms": 1e300})).to_string();
+    assert_eq!(app.post(body).await.status(), 422);
+}
+
+#[tokio::test]
 async fn a_body_of_16_kib_is_taken_and_one_byte_more_is_not() {
     let app = App::start().await;
     let mut body = stock("a").to_string();

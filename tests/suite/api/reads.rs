@@ -159,11 +159,3 @@ async fn health_and_readiness() {
     assert_snapshot!("health", show(app.get("/health").await).await);
     assert_snapshot!("ready", show(app.get("/ready").await).await);
 }
-
-#[tokio::test]
-async fn the_description_of_the_interface() {
-    let app = App::start().await;
-    let document = app.json("/openapi.json").await;
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    assert_snapshot!("openapi", serde_json::to_string_pretty(&document).unwrap());
-}

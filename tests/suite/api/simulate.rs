@@ -204,7 +204,7 @@ async fn posted_reports_arrive_now() {
     let starts = metrics["total_deployments"].as_u64().unwrap();
     assert_eq!(starts + metrics["total_heartbeats"].as_u64().unwrap(), 40);
     let latest = app.json("/deployments?limit=1").await;
-    assert!(latest[0]["received_at"].as_str().unwrap().starts_with("2026-01-31T12:34"));
+    assert!(latest[0]["created_at"].as_str().unwrap().starts_with("2026-01-31T12:34"));
     assert!(latest[0]["timestamp"].is_null());
 }
 

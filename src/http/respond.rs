@@ -1,5 +1,5 @@
-//! What happens around every request: its id, its time limit, a net under panics, the log of
-//! what went wrong, and the count of reports that were turned away.
+//! The frame around every request: its id, its time limit, a net under panics, the log of errors,
+//! and the count of refused reports.
 
 use std::{
     any::Any,
@@ -26,7 +26,7 @@ use super::{
 
 /// Time for a whole request, its body included.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
-/// Header that tells a request's id.
+/// Header with a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives each request an id: eight hexadecimal digits that are this process's own, and a
@@ -52,7 +52,7 @@ impl RequestIds {
     }
 }
 
-/// Has the router answer a request, and gives an answer whatever becomes of it.
+/// Answers a request by the router. There is an answer even after a panic or a timeout.
 pub async fn answer(state: &AppState, mut router: Router, request: Request) -> Response {
     let id = state.request_ids.next();
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -93,7 +93,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{convert::Infallible, sync::Arc};
 
     use axum::{Extension, body::Body, routing::get};
@@ -110,7 +110,8 @@ mod tests {
         storage::Database,
     };
 
-    async fn state(folder: &TempDir) -> AppState {
+    /// The parts of a server on an empty database.
+    pub async fn state(folder: &TempDir) -> AppState {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
@@ -146,8 +147,8 @@ mod tests {
         let response = answer(&state, router.clone(), get("/panic")).await;
         assert_eq!(response.status(), 500);
         assert!(response.headers().contains_key(REQUEST_ID));
-        let told = body(response).await;
-        assert!(told.contains("/problems/internal") && !told.contains("secret"), "{told}");
+        let body = body(response).await;
+        assert!(body.contains("/problems/internal") && !body.contains("secret"), "{body}");
         assert_eq!(answer(&state, router, get("/well")).await.status(), 200);
     }
 

@@ -1,0 +1,237 @@
+//! The Prometheus HTTP API (<https://prometheus.io/docs/prometheus/latest/querying/api/>), as far as
+//! Grafana's data source and `promtool query` use it. Answers and errors have Prometheus' own
+//! form. `docs/prometheus-api.md` lists the routes.
+
+mod form;
+mod json;
+pub mod parameters;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use tokio::sync::SemaphorePermit;
+use utoipa::ToSchema;
+
+use super::{
+    AppState, Routes,
+    error::Problem,
+    responses::{PrometheusErrors, SeriesErrors, TokenErrors},
+};
+use crate::{
+    metrics::{Description, Metric},
+    promql::{self, Discovery, Grid, Labels, QueryError},
+};
+use form::Form;
+pub use json::Failure;
+use json::{Data, Success, success};
+use parameters::{
+    LabelParameters, MetadataParameters, QueryParameters, RangeParameters, SeriesParameters,
+};
+
+/// All routes of the API.
+pub fn routes() -> Routes {
+    vec![
+        ("/api/v1/query", get(query).post(query)),
+        ("/api/v1/query_range", get(query_range).post(query_range)),
+        ("/api/v1/series", get(series).post(series)),
+        ("/api/v1/labels", get(labels).post(labels)),
+        ("/api/v1/label/{name}/values", get(label_values)),
+        ("/api/v1/metadata", get(metadata)),
+        ("/api/v1/status/buildinfo", get(buildinfo)),
+    ]
+}
+
+/// Waits for this request's turn, which lasts as long as what is returned.
+async fn turn(state: &AppState) -> Option<SemaphorePermit<'_>> {
+    // The semaphore is never closed, so there is always a permit.
+    state.queries.acquire().await.ok()
+}
+
+/// An error in the form of the Prometheus API instead of a problem document.
+#[derive(Debug)]
+pub struct ApiError(QueryError);
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<crate::storage::Error> for ApiError {
+    fn from(error: crate::storage::Error) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let text = self.0.to_string();
+        let (status, kind, text, cause) = match self.0 {
+            QueryError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data", text, None),
+            QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution", text, None),
+            QueryError::Timeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout", text, None),
+            QueryError::Storage(error) if error.is_passing() => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the database is busy; ask again later".to_owned(),
+                None,
+            ),
+            QueryError::Storage(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the server could not answer".to_owned(),
+                Some(text),
+            ),
+        };
+        let mut response = (status, Json(Failure::new(kind, text))).into_response();
+        response.extensions_mut().insert(Problem { kind, cause });
+        response
+    }
+}
+
+type Answered<T> = Result<Json<Success<T>>, ApiError>;
+
+fn bad_data(text: impl Into<String>) -> ApiError {
+    ApiError(QueryError::BadData(text.into()))
+}
+
+/// Answers an expression at one moment.
+#[utoipa::path(
+    get, path = "/api/v1/query", tag = "prometheus", params(QueryParameters),
+    responses((status = 200, body = Success<Data>), PrometheusErrors, SeriesErrors)
+)]
+pub async fn query(State(state): State<AppState>, form: Form) -> Answered<Data> {
+    let now = state.clock.now();
+    let time = form.time("time")?.unwrap_or(now.as_millisecond());
+    let expression = form.required("query")?;
+    let _turn = turn(&state).await;
+    let answer = promql::query(&state.database, now, expression, time).await?;
+    Ok(success(Data::at(time, answer, form.limit()?)))
+}
+
+/// Answers an expression over time.
+#[utoipa::path(
+    get, path = "/api/v1/query_range", tag = "prometheus", params(RangeParameters),
+    responses((status = 200, body = Success<Data>), PrometheusErrors, SeriesErrors)
+)]
+pub async fn query_range(State(state): State<AppState>, form: Form) -> Answered<Data> {
+    let needed = |name| form.time(name)?.ok_or_else(|| form::missing(name));
+    let (start, end) = (needed("start")?, needed("end")?);
+    let step = promql::duration(form.required("step")?)?;
+    if end < start {
+        return Err(bad_data(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
+    }
+    let count = usize::try_from((end - start) / step).unwrap_or(usize::MAX).saturating_add(1);
+    let grid = Grid { start, step, count };
+    let expression = form.required("query")?;
+    let _turn = turn(&state).await;
+    let answer = promql::query_range(&state.database, state.clock.now(), expression, grid).await?;
+    Ok(success(Data::over(grid, answer, form.limit()?)))
+}
+
+/// Lists the selected series.
+#[utoipa::path(
+    get, path = "/api/v1/series", tag = "prometheus", params(SeriesParameters),
+    responses((status = 200, body = Success<Vec<BTreeMap<String, String>>>), PrometheusErrors, SeriesErrors)
+)]
+pub async fn series(State(state): State<AppState>, form: Form) -> Answered<Vec<Labels>> {
+    if form.all("match[]").next().is_none() {
+        return Err(bad_data("no match[] parameter provided"));
+    }
+    let selection = selection(&form)?;
+    let _turn = turn(&state).await;
+    let found = selection.series(&state.database, state.clock.now()).await?;
+    Ok(success(found.into_iter().take(form.limit()?).collect()))
+}
+
+/// Lists the names of the labels of all series, or of the selected ones.
+#[utoipa::path(
+    get, path = "/api/v1/labels", tag = "prometheus", params(LabelParameters),
+    responses((status = 200, body = Success<Vec<String>>), PrometheusErrors, SeriesErrors)
+)]
+pub async fn labels(State(state): State<AppState>, form: Form) -> Answered<Vec<String>> {
+    let selection = selection(&form)?;
+    let _turn = turn(&state).await;
+    let names = selection.label_names(&state.database, state.clock.now()).await?;
+    Ok(success(names.into_iter().take(form.limit()?).collect()))
+}
+
+/// Lists the values of one label, in all series or in the selected ones.
+#[utoipa::path(
+    get, path = "/api/v1/label/{name}/values", tag = "prometheus", params(LabelParameters, ("name" = String, Path, description = "Name of the label")),
+    responses((status = 200, body = Success<Vec<String>>), PrometheusErrors, SeriesErrors)
+)]
+pub async fn label_values(
+    State(state): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+    form: Form,
+) -> Answered<Vec<Arc<str>>> {
+    let Path(name) = name.map_err(|_| bad_data("the name of the label is not UTF-8"))?;
+    let selection = selection(&form)?;
+    let _turn = turn(&state).await;
+    let values = selection.label_values(&state.database, state.clock.now(), &name).await?;
+    Ok(success(values.into_iter().take(form.limit()?).collect()))
+}
+
+/// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and then make
+/// no difference: every series lasts.
+fn selection(form: &Form) -> Result<Discovery, ApiError> {
+    let (_, _) = (form.time("start")?, form.time("end")?);
+    Ok(Discovery::parse(form.all("match[]"))?)
+}
+
+/// Type and meaning of a metric.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Metadata {
+    r#type: String,
+    help: String,
+    unit: &'static str,
+}
+
+/// Lists type and meaning of each metric.
+#[utoipa::path(
+    get, path = "/api/v1/metadata", tag = "prometheus", params(MetadataParameters),
+    responses((status = 200, body = Success<BTreeMap<String, Vec<Metadata>>>), PrometheusErrors)
+)]
+pub async fn metadata(
+    State(state): State<AppState>,
+    form: Form,
+) -> Answered<BTreeMap<String, [Metadata; 1]>> {
+    let own = state.metrics.descriptions();
+    let wanted = form.get("metric");
+    let mut known = BTreeMap::new();
+    for description in Metric::ALL.map(Metric::description).into_iter().chain(own) {
+        let Description { family, kind, help } = description;
+        if wanted.is_none_or(|wanted| wanted == family) {
+            known.insert(family, [Metadata { r#type: kind, help, unit: "" }]);
+        }
+    }
+    let limit = form.limit()?;
+    Ok(success(known.into_iter().take(limit).collect()))
+}
+
+/// The program that answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildInfo {
+    application: &'static str,
+    version: &'static str,
+}
+
+/// Names the program and its version.
+#[utoipa::path(
+    get, path = "/api/v1/status/buildinfo", tag = "prometheus",
+    responses((status = 200, body = Success<BuildInfo>), TokenErrors)
+)]
+pub async fn buildinfo() -> Json<Success<BuildInfo>> {
+    let (application, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    success(BuildInfo { application, version })
+}
