@@ -75,18 +75,32 @@ CREATE TABLE rollups (
     PRIMARY KEY (span, period, profile)
 ) STRICT, WITHOUT ROWID;
 
--- Counts of hours, days and all time, up to the last report that is stored: periods that are over,
--- and the open hours of those that are not. A profile may have several rows of one period.
-CREATE VIEW counts AS
-SELECT span, period, profile, starts, heartbeats, first_report, last_report FROM rollups
+-- Rows that make up the periods of a span: those of the span itself, and for days and all time the open
+-- hours, which these do not have yet. `stored_as` is the span of the rows, `first` the first hour of
+-- theirs that counts. The one definition of "days that are over plus the hours that are open".
+CREATE VIEW stored_spans (span, stored_as, first) AS
+SELECT 1, 1, -9223372036854775808
 UNION ALL
+SELECT 24, 24, -9223372036854775808
+UNION ALL
+SELECT 0, 0, -9223372036854775808
+UNION ALL
+SELECT 24, 1, position FROM watermarks WHERE name = 'rolled_up'
+UNION ALL
+SELECT 0, 1, position FROM watermarks WHERE name = 'rolled_up';
+
+-- Counts of hours, days and all time, up to the last report that is stored. A profile may have several
+-- rows of one period. `hour` is the first hour of the stored row: a condition on it finds the rows of
+-- a time by the key, which one on `period` cannot.
+CREATE VIEW counts AS
 SELECT
-    longer.span, iif(longer.span = 0, 0, hours.period - hours.period % 24), hours.profile,
-    hours.starts, hours.heartbeats, hours.first_report, hours.last_report
-FROM (SELECT 24 AS span UNION ALL SELECT 0) AS longer
-CROSS JOIN rollups AS hours
-WHERE hours.span = 1
-    AND hours.period >= (SELECT position FROM watermarks WHERE name = 'rolled_up');
+    stored_spans.span,
+    iif(stored_spans.span = 0, 0, period - period % stored_spans.span) AS period,
+    period AS hour,
+    profile, starts, heartbeats, first_report, last_report
+FROM stored_spans
+CROSS JOIN rollups
+    ON rollups.span = stored_spans.stored_as AND rollups.period >= stored_spans.first;
 
 -- Upper bounds of the buckets of startup times, in milliseconds: those of domain::BOUNDS_MS and the
 -- longest time. Written when the database is opened.
@@ -109,15 +123,14 @@ CREATE TABLE startup_times (
 
 -- Histograms of hours, days and all time, up to the last report that is indexed: as `counts`.
 CREATE VIEW startup_counts AS
-SELECT span, period, profile, up_to_ms, starts, sum_ms FROM startup_times
-UNION ALL
 SELECT
-    longer.span, iif(longer.span = 0, 0, hours.period - hours.period % 24), hours.profile,
-    hours.up_to_ms, hours.starts, hours.sum_ms
-FROM (SELECT 24 AS span UNION ALL SELECT 0) AS longer
-CROSS JOIN startup_times AS hours
-WHERE hours.span = 1
-    AND hours.period >= (SELECT position FROM watermarks WHERE name = 'rolled_up');
+    stored_spans.span,
+    iif(stored_spans.span = 0, 0, period - period % stored_spans.span) AS period,
+    period AS hour,
+    profile, up_to_ms, starts, sum_ms
+FROM stored_spans
+CROSS JOIN startup_times
+    ON startup_times.span = stored_spans.stored_as AND startup_times.period >= stored_spans.first;
 
 -- The bucket of each start that stated its startup time.
 CREATE VIEW measured_starts AS

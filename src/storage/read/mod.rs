@@ -21,3 +21,32 @@ pub use newest_reports::{ReportFilter, StoredReport};
 pub use startup::StartupBreakdown;
 pub use table::{Groups, Table};
 pub use timeseries::{Interval, Period};
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+    use tempfile::TempDir;
+
+    use crate::storage::Database;
+
+    /// Rows of a time are found by the key. A walk over all of them gives the same answer, ten times
+    /// slower over a year.
+    #[tokio::test]
+    async fn the_rows_of_a_time_are_found_by_their_key() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        for (statement, table) in [
+            (include_str!("starts_at.sql"), "rollups"),
+            (include_str!("startup.sql"), "startup_times"),
+            (include_str!("timeseries.sql"), "rollups"),
+        ] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan = sqlx::query(explain).fetch_all(&database.readers).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|step| step.get("detail")).collect();
+            let search =
+                format!("SEARCH {table} USING PRIMARY KEY (span=? AND period>? AND period<?)");
+            assert!(plan.contains(&search), "{plan:#?}");
+        }
+    }
+}

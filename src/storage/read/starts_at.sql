@@ -19,7 +19,7 @@ SELECT
 FROM parts
 CROSS JOIN counts
     ON counts.span = parts.span
-    AND counts.period >= parts.first
-    AND counts.period < parts.past
+    AND counts.hour >= parts.first
+    AND counts.hour < parts.past
 INNER JOIN groups ON groups.profile = counts.profile
 GROUP BY 1, 2

@@ -28,8 +28,8 @@ SELECT
             FROM startup_counts AS counts
             INNER JOIN groups ON groups.profile = counts.profile
             WHERE counts.span = parts.span
-                AND counts.period >= parts.first
-                AND counts.period < parts.past
+                AND counts.hour >= parts.first
+                AND counts.hour < parts.past
             GROUP BY 1
         )
     ) AS "cells!: String"

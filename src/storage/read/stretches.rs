@@ -25,8 +25,7 @@ pub struct Part {
 
 impl Part {
     /// All time.
-    pub const ALL_TIME: Self =
-        Self { stretch: 0, span: 0, from: Hour::new(0), until: Hour::new(1) };
+    pub const ALL_TIME: Self = Self { stretch: 0, span: 0, from: Hour::MIN, until: Hour::MAX };
 
     /// Whole days, from the day that begins at `from` to before the one that begins at `until`.
     pub const fn days(from: Hour, until: Hour) -> Self {
@@ -103,7 +102,7 @@ mod tests {
         assert_eq!(
             parts,
             [
-                part(0, 0, 0, 1),
+                part(0, 0, Hour::MIN.number(), max),
                 part(1, 1, 47, 48),
                 part(1, 24, 48, 96),
                 part(1, 1, 96, 100),

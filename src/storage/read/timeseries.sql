@@ -11,7 +11,7 @@ SELECT
     sum(heartbeats) AS "heartbeats!: i64"
 FROM counts
 INNER JOIN groups ON groups.profile = counts.profile
-WHERE span = ?1 AND period >= ?2 AND period < ?3
+WHERE span = ?1 AND hour >= ?2 AND hour < ?3
 GROUP BY 1, 2
 ORDER BY 1, 2
 LIMIT ?5
