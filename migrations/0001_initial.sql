@@ -78,6 +78,9 @@ CREATE TABLE rollups (
 -- Rows that make up the periods of a span: those of the span itself, and for days and all time the open
 -- hours, which these do not have yet. `stored_as` is the span of the rows, `first` the first hour of
 -- theirs that counts. The one definition of "days that are over plus the hours that are open".
+--
+-- A statement for a part of the time joins this view with the stored rows itself, with one lower bound:
+-- `period >= max(first, …)`. SQLite seeks to one bound and walks over the rest.
 CREATE VIEW stored_spans (span, stored_as, first) AS
 SELECT 1, 1, -9223372036854775808
 UNION ALL
@@ -90,13 +93,11 @@ UNION ALL
 SELECT 0, 1, position FROM watermarks WHERE name = 'rolled_up';
 
 -- Counts of hours, days and all time, up to the last report that is stored. A profile may have several
--- rows of one period. `hour` is the first hour of the stored row: a condition on it finds the rows of
--- a time by the key, which one on `period` cannot.
+-- rows of one period.
 CREATE VIEW counts AS
 SELECT
     stored_spans.span,
     iif(stored_spans.span = 0, 0, period - period % stored_spans.span) AS period,
-    period AS hour,
     profile, starts, heartbeats, first_report, last_report
 FROM stored_spans
 CROSS JOIN rollups
@@ -126,7 +127,6 @@ CREATE VIEW startup_counts AS
 SELECT
     stored_spans.span,
     iif(stored_spans.span = 0, 0, period - period % stored_spans.span) AS period,
-    period AS hour,
     profile, up_to_ms, starts, sum_ms
 FROM stored_spans
 CROSS JOIN startup_times

@@ -55,7 +55,8 @@ fn files(path: &Path) -> Vec<PathBuf> {
 /// The code of a file, without comments and unit tests.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
-    let code = text.split("#[cfg(test)]").next().unwrap();
+    // Unit tests are the last part of a file.
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 

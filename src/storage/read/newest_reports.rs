@@ -68,7 +68,10 @@ impl Database {
             let until = filter.until.map_or(i64::MAX, |until| Hour::of(until).number());
             let range = sqlx::query!(
                 r#"SELECT min(first_report) AS "first: i64", max(last_report) AS "last: i64"
-                   FROM counts WHERE span = 24 AND hour >= ? AND hour <= ?"#,
+                   FROM stored_spans
+                   CROSS JOIN rollups
+                       ON rollups.span = stored_as AND period >= max(first, ?) AND period <= ?
+                   WHERE stored_spans.span = 24"#,
                 from,
                 until
             )

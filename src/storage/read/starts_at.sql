@@ -17,9 +17,10 @@ SELECT
     member AS "member!: i64",
     sum(starts) AS "starts!: i64"
 FROM parts
-CROSS JOIN counts
-    ON counts.span = parts.span
-    AND counts.hour >= parts.first
-    AND counts.hour < parts.past
-INNER JOIN groups ON groups.profile = counts.profile
+CROSS JOIN stored_spans ON stored_spans.span = parts.span
+CROSS JOIN rollups
+    ON rollups.span = stored_spans.stored_as
+    AND rollups.period >= max(stored_spans.first, parts.first)
+    AND rollups.period < parts.past
+INNER JOIN groups ON groups.profile = rollups.profile
 GROUP BY 1, 2

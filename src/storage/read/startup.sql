@@ -25,11 +25,13 @@ SELECT
                 member * 100000000 + up_to_ms AS cell,
                 sum(starts) AS starts,
                 sum(sum_ms) AS sum_ms
-            FROM startup_counts AS counts
-            INNER JOIN groups ON groups.profile = counts.profile
-            WHERE counts.span = parts.span
-                AND counts.hour >= parts.first
-                AND counts.hour < parts.past
+            FROM stored_spans
+            CROSS JOIN startup_times
+                ON startup_times.span = stored_spans.stored_as
+                AND startup_times.period >= max(stored_spans.first, parts.first)
+                AND startup_times.period < parts.past
+            INNER JOIN groups ON groups.profile = startup_times.profile
+            WHERE stored_spans.span = parts.span
             GROUP BY 1
         )
     ) AS "cells!: String"

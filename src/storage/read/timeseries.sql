@@ -5,13 +5,17 @@ WITH groups (profile, member) AS MATERIALIZED (
     SELECT CAST(value ->> 0 AS INTEGER), value ->> 1 FROM json_each(?4)
 )
 SELECT
-    period AS "period!: i64",
+    period - period % ?1 AS "period!: i64",
     member AS "member!: i64",
     sum(starts) AS "starts!: i64",
     sum(heartbeats) AS "heartbeats!: i64"
-FROM counts
-INNER JOIN groups ON groups.profile = counts.profile
-WHERE span = ?1 AND hour >= ?2 AND hour < ?3
+FROM stored_spans
+CROSS JOIN rollups
+    ON rollups.span = stored_spans.stored_as
+    AND rollups.period >= max(stored_spans.first, ?2)
+    AND rollups.period < ?3
+INNER JOIN groups ON groups.profile = rollups.profile
+WHERE stored_spans.span = ?1
 GROUP BY 1, 2
 ORDER BY 1, 2
 LIMIT ?5

@@ -14,8 +14,8 @@ use crate::support::history::{History, Step, steps};
 /// Answers of the readers, by name.
 type Answers = Vec<(String, String)>;
 
-fn note(answers: &mut Answers, name: impl ToString, answer: &impl Debug) {
-    answers.push((name.to_string(), format!("{answer:?}")));
+fn note(answers: &mut Answers, name: impl Into<String>, answer: &impl Debug) {
+    answers.push((name.into(), format!("{answer:?}")));
 }
 
 /// Hours before the present as of which a history is asked: an open hour, open days, days that are
@@ -35,10 +35,7 @@ fn moments(history: &History) -> Vec<Moment> {
 async fn groups(history: &History) -> [Groups; 2] {
     let profiles = history.database.profiles().await.unwrap();
     let numbers = || profiles.iter().map(|(number, _)| *number);
-    [
-        numbers().zip(0..).collect(),
-        numbers().map(|number| (number, (number % 2) as usize)).collect(),
-    ]
+    [numbers().zip(0..).collect(), numbers().zip([0, 1].into_iter().cycle()).collect()]
 }
 
 /// Answers that have every stored report.

@@ -1,4 +1,4 @@
-//! The read routes over a small fleet, and the description of the API.
+//! The read routes: what they answer over a fleet and on an empty server.
 
 use insta::assert_snapshot;
 use reqwest::header;
