@@ -1,12 +1,12 @@
-# How to build this image, and what the build arguments are for: docs/delivery.md.
+# Builds and build arguments of this image are described in docs/delivery.md.
 #
 # Nothing here needs a newer Dockerfile frontend than the one inside Docker 20.10, so there is no
 # `# syntax` line, and a build with a prebuilt binary on `scratch` needs no registry at all.
 
 ARG RUST_VERSION=1.95
-# What the image stands on: anything that can run a static binary, `scratch` included.
+# The base of the image: any that can run a static binary, `scratch` included.
 ARG BASE_IMAGE=alpine:3.22
-# Where the binary comes from: the stage `built` or the stage `prebuilt`. The other is skipped.
+# The stage of the binary: `built` or `prebuilt`. The other is skipped.
 ARG BINARY=built
 
 

@@ -36,7 +36,7 @@
       inherit (manifest) version;
       muslTarget = "aarch64-unknown-linux-musl";
       port = 8080;
-      # Who runs the server in a container: no name, so that no image needs an /etc/passwd.
+      # The user of the server in a container: no name, so that no image needs an /etc/passwd.
       owner = "65532:65532";
 
       # Cargo.toml's rust-version is the one place that names the compiler. A rust-toolchain.toml
@@ -51,7 +51,7 @@
 
       craneFor = p: (crane.mkLib p).overrideToolchain toolchainFor;
 
-      # What a build sees, so that a change to a page or to a compose file rebuilds nothing.
+      # The files of a build, chosen so that a change to a page or to a compose file rebuilds nothing.
       srcFor =
         craneLib:
         lib.fileset.toSource {
@@ -59,7 +59,7 @@
           fileset = lib.fileset.unions [
             # *.rs, Cargo.lock and every *.toml: .cargo/config.toml, clippy.toml, deny.toml …
             (craneLib.fileset.commonCargoSources ./.)
-            # What the macros read at compile time.
+            # Files that the macros read at compile time.
             ./.sqlx
             ./migrations
             (lib.fileset.fileFilter (file: file.hasExt "sql" || file.hasExt "json") ./src)

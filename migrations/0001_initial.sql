@@ -1,5 +1,5 @@
--- The tables and what always holds of them. The statements that change them are programs: files
--- beside the code that runs them, in src/storage/.
+-- The tables and their invariants. The statements that change them are programs: files beside the
+-- code that runs them, in src/storage/.
 --
 -- Times are UTC. `_at` columns hold milliseconds since 1970, `_seen` columns seconds, `hour` and
 -- `period` columns whole hours: three units, so that each table is as narrow as its use allows.
@@ -30,7 +30,7 @@ CREATE TABLE reports (
     client_at INTEGER
 ) STRICT;
 
--- How far a job has come, in one row each:
+-- Position of each job, one row a job:
 -- `indexed`: the last report that `instances`, `reports_by_profile` and `startup_times` have;
 -- `rolled_up`: the first hour that the rollups of days and of all time do not have, the open hour;
 -- `pruned`: the last report that was deleted for its age.
@@ -63,7 +63,7 @@ END;
 -- Counts of one period and profile, kept for ever. `span` is the period's length in hours: 1, 24, or
 -- 0 for all time; `period` is its first hour. Each report is added to its hour in its own
 -- transaction, and to its day and to all time when the hour is rolled up: three rows a report would
--- take as long as all else. Read through the view `counts`, which adds the open hours.
+-- take as long as all other writes. Read through the view `counts`, which adds the open hours.
 CREATE TABLE rollups (
     span INTEGER NOT NULL CHECK (span IN (0, 1, 24)),
     period INTEGER NOT NULL,
@@ -109,7 +109,7 @@ CREATE TABLE startup_bounds (
     up_to_ms INTEGER PRIMARY KEY
 ) STRICT;
 
--- Histograms of startup times, kept for ever: how many starts of a period and profile fell into the
+-- Histograms of startup times, kept for ever: number of the starts of a period and profile in the
 -- bucket with an upper bound, and the sum of their times. Spans and periods are those of `rollups`.
 -- Follows the reports up to the watermark `indexed`. Read through the view `startup_counts`.
 CREATE TABLE startup_times (
@@ -156,9 +156,9 @@ CREATE TABLE instances (
     profile INTEGER NOT NULL REFERENCES profiles (id)
 ) STRICT, WITHOUT ROWID;
 
--- How many instances were last seen in an hour, by latest profile. Kept in step with
--- `instances` by the triggers below, so that "active within a window" is a sum over
--- hours and never a walk over instances. Hours that no window reaches are dropped.
+-- Number of instances last seen in an hour, by latest profile. The triggers below keep it in step
+-- with `instances`, so that "active within a window" is a sum over hours and never a walk over
+-- instances. Hours that no window reaches are dropped.
 CREATE TABLE activity (
     hour INTEGER NOT NULL,
     profile INTEGER NOT NULL REFERENCES profiles (id),
@@ -167,7 +167,7 @@ CREATE TABLE activity (
     PRIMARY KEY (hour, profile)
 ) STRICT, WITHOUT ROWID;
 
--- How many instances there are, and how many of them returned on another day.
+-- Number of instances, and of those that were seen on two or more days.
 CREATE TABLE totals (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
     instances INTEGER NOT NULL,
@@ -215,7 +215,7 @@ END;
 
 -- State of the fleet at the end of an hour (`hour` is the first hour that is not counted): all
 -- instances so far, and `active` by latest profile, as a JSON array of [profile, within 24 hours,
--- 7 days, 30 days, and of each of these how many have returned]. Hourly for a quarter, then daily.
+-- 7 days, 30 days, and the returning instances within each of these]. Hourly for a quarter, then daily.
 -- One row an hour, since a panel over a year reads a hundred thousand of these numbers.
 CREATE TABLE snapshots (
     hour INTEGER PRIMARY KEY,

@@ -21,7 +21,7 @@ in
       type = lib.types.package;
       default = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
       defaultText = lib.literalMD "`packages.default` of the flake";
-      description = "The package that is run.";
+      description = "Package of the server.";
     };
 
     address = lib.mkOption {
@@ -59,7 +59,7 @@ in
       apply = path: if path == null then null else toString path;
       example = "/run/keys/telemetry-token";
       description = ''
-        File that holds the bearer token for everything but `POST /collect`, `/health` and
+        File that holds the bearer token for all routes but `POST /collect`, `/health` and
         `/ready`. systemd reads it as root and hands it to the unit as a credential.
       '';
     };
@@ -74,19 +74,19 @@ in
     rateLimitPerMinute = lib.mkOption {
       type = lib.types.ints.unsigned;
       default = 120;
-      description = "Reports a minute from one client address; 0 is no limit.";
+      description = "Reports a minute from one client address; no limit if 0.";
     };
 
     instanceRateLimitPerHour = lib.mkOption {
       type = lib.types.ints.unsigned;
       default = 60;
-      description = "Reports an hour from one `instance_id`; 0 is no limit.";
+      description = "Reports an hour from one `instance_id`; no limit if 0.";
     };
 
     retentionDays = lib.mkOption {
       type = lib.types.ints.u16;
       default = 0;
-      description = "Age in days at which single reports are pruned, counts stay; 0 keeps them.";
+      description = "Age in days at which single reports are pruned; their counts stay; no pruning if 0.";
     };
 
     corsAllowedOrigins = lib.mkOption {
@@ -109,7 +109,7 @@ in
       type = lib.types.str;
       default = "info";
       example = "info,mattermost_telemetry=debug";
-      description = "What is logged: a tracing filter.";
+      description = "Filter of the log, in the form of tracing.";
     };
   };
 

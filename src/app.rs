@@ -1,4 +1,4 @@
-//! Wiring: builds the parts, runs them until told to stop, and ends them in order.
+//! Wiring of the parts: they are built, run until a signal, and ended in order.
 
 use std::{io, sync::Arc};
 
@@ -21,9 +21,9 @@ use crate::{
 /// Opens the database, listens, and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// One line that tells why the server cannot start or did not end well.
+/// One line with the reason for which the server cannot start or did not end well.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    // The port first: where another server holds it, that one may be writing to the database.
+    // The port comes first: a server that holds it may be writing to the database.
     let address = config.server_address;
     let listener = TcpListener::bind(address)
         .await
@@ -38,10 +38,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     run(&config, database, listener, Clock::system(), stop).await
 }
 
-/// Opens the database and takes over what a reference server left in it.
+/// Opens the database and takes over the reports that a reference server left in it.
 ///
 /// # Errors
-/// One line that tells why the database cannot be used.
+/// One line with the reason for which the database cannot be used.
 pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
     let database = Database::open(&config.database_url).await?;
     let mut writer = database.writer();
@@ -92,7 +92,7 @@ pub async fn run(
         let (state, router) = (state.clone(), router.clone());
         async move { http::answer(&state, router, request).await }
     };
-    // Without its writer the server is of no use; whoever runs it will start it again.
+    // The server is of no use without its writer. A supervisor starts it again.
     let stop = async {
         tokio::select! {
             () = stop => {}
@@ -102,7 +102,7 @@ pub async fn run(
     http::serve(listener, answer, stop).await;
     drop(ingest);
 
-    // The handlers are gone and with them the last way into the queue, so the writer ends.
+    // The last handler has ended, so nothing can enter the queue and the writer ends.
     tracing::info!("stopping");
     database.close().await;
     writer.await.context("the writer ended early")?.context("cannot close the database")?;
@@ -110,7 +110,7 @@ pub async fn run(
     Ok(())
 }
 
-/// Done at the first SIGTERM or SIGINT.
+/// A future that ends at the first SIGTERM or SIGINT.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,11 +1,11 @@
-//! The time of day, as an argument.
+//! The time of day, as an argument of all code that depends on it.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// Tells what time it is. Everything that depends on the time of day is given one, so that a
-/// test can set it.
+/// A source of the time of day. All code that depends on the time takes one, so that a test can
+/// set it.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -17,7 +17,7 @@ impl Clock {
         Self(Arc::new(Timestamp::now))
     }
 
-    /// A clock that shows what `time` returns.
+    /// A clock that shows the result of `time`.
     pub fn from_fn(time: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(time))
     }

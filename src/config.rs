@@ -8,30 +8,30 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 
-/// How log lines look.
+/// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// Where the database is.
+/// Place of the database.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseSettings {
-    /// The database; created with its folder if missing
+    /// URL of the database; created with its folder if missing
     #[arg(long, env, value_name = "DATABASE_URL", default_value = "sqlite:///data/telemetry.db")]
     pub database_url: String,
 }
 
-/// How the log is written.
+/// Settings of the log.
 #[derive(Debug, Clone, Args)]
 pub struct LogSettings {
     /// Form of the log lines
     #[arg(long, env, value_name = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged: a tracing filter
+    /// Filter of the log, in the form of tracing
     #[arg(long = "log", env = "RUST_LOG", value_name = "RUST_LOG", default_value = "info")]
     pub log_filter: String,
 }
@@ -48,7 +48,7 @@ pub struct ServeSettings {
     /// Address to listen on
     #[arg(long, env, value_name = "SERVER_ADDRESS", default_value = "0.0.0.0:8080")]
     pub server_address: SocketAddr,
-    /// Bearer token for everything but POST /collect, /health and /ready; none if empty
+    /// Bearer token for all routes but POST /collect, /health and /ready; none if empty
     #[arg(long, env, value_name = "READ_TOKEN", hide_env_values = true)]
     pub read_token: Option<String>,
     /// File that holds the bearer token
@@ -57,13 +57,13 @@ pub struct ServeSettings {
     /// Networks (CIDR, separated by commas) whose X-Forwarded-For is believed
     #[arg(long, env, value_name = "TRUSTED_PROXIES", default_value = "", value_parser = networks)]
     pub trusted_proxies: Networks,
-    /// Reports a minute from one client address; 0 is no limit
+    /// Reports a minute from one client address; no limit if 0
     #[arg(long, env, value_name = "RATE_LIMIT_PER_MINUTE", default_value_t = 120)]
     pub rate_limit_per_minute: u32,
-    /// Reports an hour from one instance id; 0 is no limit
+    /// Reports an hour from one instance id; no limit if 0
     #[arg(long, env, value_name = "INSTANCE_RATE_LIMIT_PER_HOUR", default_value_t = 60)]
     pub instance_rate_limit_per_hour: u32,
-    /// Age in days at which single reports are pruned, counts stay; 0 keeps them
+    /// Age in days at which single reports are pruned; their counts stay; no pruning if 0
     #[arg(long, env, value_name = "RETENTION_DAYS", default_value_t = 0)]
     pub retention_days: u16,
     /// Origins (separated by commas) that may read from a browser
@@ -79,10 +79,10 @@ pub struct Networks(pub Vec<IpNet>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(pub Vec<HeaderValue>);
 
-/// Everything that `serve` needs to know, checked.
+/// Checked settings of `serve`.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The database.
+    /// URL of the database.
     pub database_url: String,
     /// Address to listen on.
     pub server_address: SocketAddr,
@@ -101,7 +101,7 @@ pub struct Config {
 }
 
 impl ServeSettings {
-    /// Checks what cannot be checked one setting at a time.
+    /// Checks the settings that depend on each other.
     ///
     /// # Errors
     /// One line that names the setting.
@@ -120,8 +120,8 @@ impl ServeSettings {
     }
 }
 
-/// The token from whichever of the two settings is given. An empty variable is none: compose
-/// files pass unset variables on as empty ones.
+/// The token of the one setting that is given. An empty variable is none: compose files pass
+/// unset variables on as empty ones.
 fn read_token(token: Option<String>, file: Option<PathBuf>) -> anyhow::Result<Option<String>> {
     let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
     let file = file.filter(|file| !file.as_os_str().is_empty());
@@ -135,7 +135,7 @@ fn read_token(token: Option<String>, file: Option<PathBuf>) -> anyhow::Result<Op
             (text.trim().to_owned(), "READ_TOKEN_FILE")
         }
     };
-    // An empty file must not silently open what was meant to be closed.
+    // An empty file must not silently open the read routes.
     if token.is_empty() {
         bail!("{name} holds no token");
     }

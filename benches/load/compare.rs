@@ -1,5 +1,5 @@
-//! Two binaries, this crate's own and another, measured in alternating pairs: other load on the
-//! machine then meets both.
+//! Comparison of two binaries, this crate's own and another, in alternating pairs: other load on
+//! the machine then meets both.
 
 use std::{
     collections::BTreeMap,

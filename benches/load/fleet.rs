@@ -13,7 +13,7 @@ use mattermost_telemetry::{
 };
 
 /// Reports without end, of stock clients. Each has an id of its own, also among those of other
-/// seeds below 2^32: storing a new id is what costs most.
+/// seeds below 2^32: a new id costs most to store.
 pub fn endless(seed: u32) -> impl Iterator<Item = Report> {
     (0..).flat_map(move |round: u64| {
         let until: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -29,7 +29,7 @@ pub fn past(installations: u32, days: i64, until: Timestamp, clients: Clients) -
     Settings { installations, from, until, seed: 1, clients }
 }
 
-/// Fills a database. Returns how many reports it holds, and how long that took.
+/// Fills a database. Returns the number of its reports, and the time that this took.
 pub async fn fill(file: &Path, settings: Settings) -> (u64, Duration) {
     let begun = Instant::now();
     let database = Database::open(&format!("sqlite://{}", file.display())).await.unwrap();

@@ -1,5 +1,5 @@
-//! A load generator that needs nothing installed: as many clients as connections, each sending
-//! its next report when the last one was answered.
+//! A load generator without any installation: as many clients as connections, each of which sends
+//! its next report after the answer to the last one.
 
 use std::{
     fs::File,

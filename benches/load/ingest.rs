@@ -1,4 +1,4 @@
-//! Durable reports a second, as a share of what the reference reaches.
+//! Durable reports a second, as a share of those of the reference.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ const CONNECTIONS: [u32; 3] = [16, 64, 256];
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 4;
 const WRK_THREADS: u32 = 2;
-/// More than a thread of wrk gets stored in [`SECONDS`].
+/// Number of reports for a thread of wrk: more than are stored in [`SECONDS`].
 const WRK_REPORTS: usize = 100_000;
 
 /// The result of one run of a load generator.
@@ -135,7 +135,7 @@ fn wrk_load(server: &Server, connections: u32) -> Load {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let word = |line: &str, nth: usize| line.split_whitespace().nth(nth).unwrap().to_owned();
-    let find = |what: &str| text.lines().find(|line| line.contains(what));
+    let find = |label: &str| text.lines().find(|line| line.contains(label));
     let p99 = word(find("99%").unwrap(), 1);
     let (number, unit) = p99.split_at(p99.find(|c: char| c.is_alphabetic()).unwrap());
     let unit_ms = match unit {

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use crate::{fleet, median, server::Server};
 
 const ROUNDS: usize = 15;
-/// Days of history, and how long a panel over all of them may take, in milliseconds.
+/// Days of history, and the longest allowed time of a panel over all of them, in milliseconds.
 const HISTORIES: [(i64, f64); 2] = [(90, 50.0), (365, 200.0)];
 
 pub fn run(installations: u32) {

@@ -91,7 +91,7 @@ pub async fn time(url: &str) -> (f64, f64) {
     (times[REQUESTS / 2], times[REQUESTS * 99 / 100])
 }
 
-/// A fleet of so many installations that some `size` reports come of it.
+/// A fleet with as many installations as give some `size` reports.
 fn past(size: u64) -> Settings {
     const SAMPLE: u32 = 1000;
     let now = fleet::now();

@@ -21,7 +21,7 @@ pub fn command(binary: &Path, database: &Path) -> Command {
 pub struct Server {
     process: Child,
     pub address: String,
-    /// From the start of the process to its listening.
+    /// Time from the start of the process to its listening.
     pub start: Duration,
 }
 

@@ -42,10 +42,10 @@ struct Provision {
     /// Address at which Grafana reaches the server; Grafana's own variable if not given
     #[arg(long, env = "TELEMETRY_URL", value_name = "URL", value_parser = address)]
     server: Option<Given>,
-    /// Where Grafana finds DIR/dashboards; Grafana's own variable if not given
+    /// Path of DIR/dashboards for Grafana; Grafana's own variable if not given
     #[arg(long, env = "TELEMETRY_DASHBOARDS", value_name = "PATH", value_parser = given)]
     dashboards: Option<Given>,
-    /// Gets the folders `dashboards` and `provisioning`; created if missing
+    /// Folder for `dashboards` and `provisioning`; created if missing
     dir: PathBuf,
 }
 

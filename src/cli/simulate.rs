@@ -31,10 +31,10 @@ pub struct Arguments {
     /// Days until the end
     #[arg(long, value_name = "D", default_value_t = 180, value_parser = value_parser!(u16).range(1..=3650))]
     days: u16,
-    /// Number that the fleet depends on
+    /// Seed of the fleet
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// When it ends, such as 2026-01-31T12:00:00Z; now if not given
+    /// End of the fleet's history, such as 2026-01-31T12:00:00Z; now if not given
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// Write into a database that holds reports, too: they cannot be separated afterwards
@@ -43,10 +43,10 @@ pub struct Arguments {
     /// Post to the /collect of a running server instead, as if each report happened now
     #[arg(long, value_name = "URL", value_parser = target, conflicts_with_all = ["until", "force"])]
     post: Option<Target>,
-    /// How many reports are posted
+    /// Number of reports to post
     #[arg(long, value_name = "N", default_value_t = 100, requires = "post")]
     reports: u32,
-    /// How many reports are posted a second; a server takes 2 from one address by default
+    /// Reports to post a second; a server takes 2 from one address by default
     #[arg(long, value_name = "N", default_value_t = 2, requires = "post", value_parser = value_parser!(u32).range(1..=1000))]
     rate: u32,
 }

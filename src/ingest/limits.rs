@@ -1,4 +1,4 @@
-//! Limits on how often one client and one instance may report. Addresses live here, in
+//! Limits on the reports of one client and of one instance. Client addresses are kept here, in
 //! memory, and nowhere else.
 
 use std::{
@@ -18,21 +18,21 @@ use governor::{
 };
 use lru::LruCache;
 
-/// Clients, and instances, that are remembered. The one not seen for longest is forgotten
-/// first, and starts anew with its full allowance.
+/// Number of clients, and of instances, that are remembered. The one not seen for longest is
+/// forgotten first and starts again with its full allowance.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 
-/// Who has reported too often.
+/// The sender that has reported too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limited {
     /// The client address.
     Client {
-        /// When the next report will be taken.
+        /// Time until the next report is accepted.
         retry_after: Duration,
     },
     /// The `instance_id`.
     Instance {
-        /// When the next report will be taken.
+        /// Time until the next report is accepted.
         retry_after: Duration,
     },
 }
@@ -54,7 +54,7 @@ impl Limits {
 }
 
 impl<C: Clock + Clone> Limits<C> {
-    /// As [`Limits::new`], by a given clock.
+    /// Limits as by [`Limits::new`], with a given clock.
     #[must_use]
     pub fn with_clock(client_per_minute: u32, instance_per_hour: u32, clock: &C) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl<C: Clock + Clone> Limits<C> {
     }
 
     /// Counts a report against its client: an IPv4 address, or the /64 of an IPv6 one, which
-    /// is the least that a single host is given.
+    /// is the smallest network that a host gets.
     ///
     /// # Errors
     /// [`Limited::Client`] if it has none left.
@@ -85,7 +85,7 @@ impl<C: Clock + Clone> Limits<C> {
     }
 }
 
-/// What an address is counted as.
+/// The address or network against which an address counts.
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -118,7 +118,7 @@ impl<C: Clock> Limiter<C> {
     }
 }
 
-/// The limiter's state by key, bounded: the one thing that the limiter's own stores are not.
+/// The limiter's state by key. It is bounded, unlike the limiter's own stores.
 struct Remembered(Mutex<LruCache<u64, Nanos>>);
 
 impl Default for Remembered {
@@ -129,7 +129,7 @@ impl Default for Remembered {
 
 impl std::fmt::Debug for Remembered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Remembered") // Never what it remembers.
+        f.write_str("Remembered") // The keys are client addresses.
     }
 }
 
@@ -187,8 +187,8 @@ mod tests {
     }
 
     proptest! {
-        /// However reports are spread, no more are let in than the burst and what has been
-        /// earned since.
+        /// The burst and the allowance earned since then bound the reports that are let in,
+        /// in any distribution over time.
         #[test]
         fn no_more_than_the_limit(limit in 1..50u32, gaps in prop::collection::vec(0..5000u64, 1..200)) {
             let clock = FakeRelativeClock::default();

@@ -1,4 +1,4 @@
-//! From a valid report to a row on disk: a bounded queue and the one thread that empties it.
+//! The way of a valid report to disk: a bounded queue and the one thread that empties it.
 
 mod limits;
 
@@ -28,17 +28,17 @@ use crate::{
     storage::{self, Database, Writer},
 };
 
-/// Reports that may wait for the writer; one more is refused. About a megabyte.
+/// Reports that may wait for the writer, about a megabyte. One more is refused.
 pub const QUEUE: usize = 2048;
 /// Reports in one transaction at most.
 const BATCH: usize = 512;
 /// Longest time for which a batch waits to grow.
 const GATHERING: Duration = Duration::from_micros(300);
-/// Reports that are indexed before they are answered, if no more wait and none were left over: so
-/// few that it takes no time.
+/// Largest number of reports that are indexed before they are answered, if the queue is empty. So
+/// few take no time.
 const INDEXED_AT_ONCE: usize = 32;
-/// Unindexed reports at which all are indexed, even under load. They take some 30 ms, in which no
-/// other is stored.
+/// Number of unindexed reports at which all are indexed, even under load. Indexing them takes some
+/// 30 ms, and no other report is stored meanwhile.
 const INDEXED_TOGETHER: usize = 8192;
 /// Time without a report after which all are indexed.
 const LULL: Duration = Duration::from_millis(10);
@@ -50,7 +50,7 @@ const HOUSEKEEPING: Duration = Duration::from_mins(1);
 /// Reason for which a report was not stored. The sender may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// More reports wait than may.
+    /// The queue has no room for the report.
     #[error("the queue is full")]
     QueueFull,
     /// The disk or the database refused the transaction, or the server is about to end.
@@ -58,8 +58,8 @@ pub enum Refused {
     NotStored,
 }
 
-/// The way in. Cheap to clone; when the last one is dropped the writer empties the queue and
-/// ends.
+/// Entrance of the queue. Clones are cheap. The writer empties the queue and ends after the last
+/// clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Ingest {
     queue: mpsc::Sender<Waiting>,
@@ -73,14 +73,14 @@ struct Waiting {
 }
 
 impl Ingest {
-    /// Starts the writer. It ends, with the database closed, after the last [`Ingest`] is
-    /// dropped; what is returned beside it then tells how that went.
+    /// Starts the writer. It ends, with the database closed, after the last [`Ingest`] is dropped.
+    /// The receiver then gets the result of its end.
     ///
-    /// The writer has a thread of its own. As a task among those of the requests it would wait
-    /// for its turn behind them, at each commit, with the disk idle.
+    /// The writer has a thread of its own. A task among those of the requests would wait for its
+    /// turn at each commit, with the disk idle.
     ///
     /// # Errors
-    /// If there can be no more threads.
+    /// If no thread can be started.
     pub fn start(
         database: &Database,
         clock: Clock,
@@ -102,7 +102,7 @@ impl Ingest {
         };
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            // Whoever started it may have gone away.
+            // The receiver may be gone.
             let _ = ended.send(runtime.block_on(writer.run(waiting)));
         })?;
         Ok((Self { queue, failing }, end))
@@ -121,26 +121,27 @@ impl Ingest {
         answer.await.unwrap_or(Err(Refused::NotStored))
     }
 
-    /// Reports that wait.
+    /// Number of reports that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// Done when the writer has ended, which it does on its own only by a fault.
+    /// Returns when the writer has ended. Only a fault ends it before the last [`Ingest`] is
+    /// dropped.
     pub async fn ended(&self) {
         self.queue.closed().await;
     }
 
-    /// Whether the writer runs and its last transaction succeeded.
+    /// True if the writer runs and its last transaction succeeded.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.queue.is_closed() && !self.failing.load(Ordering::Relaxed)
     }
 }
 
-/// Lets a batch grow to some size: after a large one the answers bring more reports, and a
-/// transaction costs the same for one as for many. The request threads run in the meantime; no
+/// Lets a batch grow to some size. The answers to a large batch bring more reports, and a
+/// transaction costs the same for one as for many. The request threads run in the meantime. No
 /// timer is as short as this.
 fn gather(batch: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>, wanted: usize) {
     let begun = Instant::now();
@@ -161,9 +162,9 @@ struct WriterThread {
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
-    /// Time at which reports were indexed last, or could not be.
+    /// Time of the last attempt to index reports.
     indexed: Instant,
-    /// Whether they could not be.
+    /// True if that attempt failed.
     indexing_fails: bool,
 }
 
@@ -190,15 +191,15 @@ impl WriterThread {
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
             }
         }
-        // For the reports since the last lull, and the samples since the last minute.
+        // The reports since the last lull are unindexed, and the last minute has no sample.
         self.index().await;
         self.record(queue.len()).await;
         self.writer.close().await
     }
 
-    /// Group commit: one transaction for all that waits, then an answer to each.
+    /// Group commit: one transaction for all reports that wait, then an answer to each.
     async fn store(&mut self, batch: &mut Vec<Waiting>, queue: &mpsc::Receiver<Waiting>) {
-        // A caller that has gone away knows that its report was not stored.
+        // A caller that is gone got no answer, so its report may be dropped.
         batch.retain(|waiting| !waiting.stored.is_closed());
         if batch.is_empty() {
             return;
@@ -210,8 +211,8 @@ impl WriterThread {
         self.note(&result);
         if result.is_ok() {
             self.metrics.committed(reports.iter().map(|report| report.kind), begun.elapsed());
-            // Whoever reads what was just answered finds it indexed, unless there is load. Then
-            // reports are indexed many at a time, which costs a fraction.
+            // A reader finds a report indexed as soon as it is answered, unless there is load.
+            // Under load many reports are indexed together, at a fraction of the cost.
             let unindexed = self.writer.unindexed();
             if self.indexed.elapsed() >= INDEXED_AFTER
                 || !self.indexing_fails
@@ -223,7 +224,7 @@ impl WriterThread {
         }
         let answer = result.map_err(|_| Refused::NotStored);
         for caller in callers {
-            // A caller that has gone away does not want to know.
+            // The caller may be gone.
             let _ = caller.send(answer);
         }
     }
@@ -243,7 +244,7 @@ impl WriterThread {
     /// Closes hours, takes a sample of the metrics, and prunes as long as no report waits.
     async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
         let now = self.clock.now();
-        // The writer logs why it cannot.
+        // The writer logs the error.
         let _ = self.writer.close_hours(now).await;
         self.record(queue.len()).await;
         let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
@@ -302,8 +303,8 @@ mod tests {
         body.into_report().unwrap()
     }
 
-    /// While another process holds the database, reports wait up to the bound, the next one is
-    /// refused at once, and those that wait are stored when it lets go.
+    /// Reports wait up to the bound while another process holds the database. The next one is
+    /// refused at once, and those that wait are stored when the database is free.
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_loses_nothing() {
         let folder = TempDir::new().unwrap();
@@ -316,7 +317,7 @@ mod tests {
         let options = SqliteConnectOptions::new().filename(database.path());
         let mut other = options.connect().await.unwrap();
         let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
-        // One by one until the writer has taken a batch and the queue is full behind it.
+        // One report at a time until the writer has taken a batch and the queue is full.
         let mut waiting = Vec::new();
         let refused = loop {
             let ingest = ingest.clone();
@@ -336,7 +337,7 @@ mod tests {
         assert!(stored.iter().all(Result::is_ok));
         let starts = 1 + stored.len() as u64;
         assert_eq!(database.totals().await.unwrap().starts, starts);
-        // So many at once are indexed in the lull that follows.
+        // So many reports are indexed in the lull that follows.
         let counted = async { while database.totals().await.unwrap().instances < starts {} };
         timeout(Duration::from_secs(10), counted).await.unwrap();
 

@@ -18,7 +18,7 @@ static SECONDS: Unit = Unit::Seconds;
 /// A metric of the fleet. The three parts of a histogram are metrics of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// Reports of a start.
+    /// Number of starts.
     Starts,
     /// Starts whose startup time is not above a bound.
     StartupBucket,

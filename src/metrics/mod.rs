@@ -1,4 +1,4 @@
-//! Metrics: the catalogue of those of the fleet, and the server's own.
+//! Metrics: the catalogue of the fleet's metrics, and the server's own.
 
 mod catalogue;
 mod server;

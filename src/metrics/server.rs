@@ -140,7 +140,7 @@ impl Metrics {
             metrics.commit_seconds.clone(),
         );
         registry.register(
-            "events_pruned",
+            "reports_pruned",
             "Single reports deleted for their age since the start",
             metrics.pruned.clone(),
         );
@@ -188,8 +188,8 @@ impl Metrics {
     /// Counts the reports of a transaction, and the time that it took.
     pub fn committed(&self, reports: impl Iterator<Item = ReportKind>, time: Duration) {
         let (mut starts, mut heartbeats) = (0, 0);
-        for event in reports {
-            match event {
+        for kind in reports {
+            match kind {
                 ReportKind::Start => starts += 1,
                 ReportKind::Heartbeat => heartbeats += 1,
             }

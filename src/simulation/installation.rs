@@ -1,13 +1,15 @@
+//! One installation of the made-up fleet: its machine, its habits and its reports.
+
 use jiff::Timestamp;
 
 use super::{Clients, DAY, HOUR, MINUTE, SECOND, random::Random, releases::Releases, rhythm};
 use crate::domain::{Dimension, InstanceId, Profile, Report, ReportKind, UNKNOWN, Value};
 
-/// The machine of an installation. A Raspberry Pi takes its time, more so one with 32 bits.
+/// The machine of an installation. A Raspberry Pi starts slowly, and one with 32 bits more so.
 #[derive(Debug)]
 struct Machine {
     architecture: &'static str,
-    /// The middle of its startup times, in milliseconds.
+    /// Median of its startup times, in milliseconds.
     startup_ms: i64,
 }
 
@@ -19,7 +21,7 @@ const MACHINES: [(i64, &Machine); 5] = [
     (3, &Machine { architecture: "armv7l", startup_ms: 85_000 }),
 ];
 
-/// The stock client finds the runtime out on few hosts only.
+/// Container runtimes. The stock client finds its runtime on few hosts only.
 const RUNTIMES: [(i64, &str); 4] =
     [(78, UNKNOWN), (12, "docker"), (6, "podman"), (4, "kubernetes")];
 
@@ -28,23 +30,23 @@ const DATABASES: [(i64, &str); 2] = [(92, "postgres"), (8, "mysql")];
 /// The time from a release to its upgrade.
 #[derive(Debug)]
 struct Habit {
-    /// In days, from and to; `None` is never.
+    /// Shortest and longest time in days; `None` is never.
     upgrades_after: Option<(i64, i64)>,
-    /// Days by which its release may be older than the newest when it is first seen.
-    behind: i64,
+    /// Days by which its release may be older than the newest at its first report.
+    lag: i64,
 }
 
 const HABITS: [(i64, &Habit); 4] = [
-    (20, &Habit { upgrades_after: Some((0, 4)), behind: 3 }),
-    (45, &Habit { upgrades_after: Some((2, 30)), behind: 25 }),
-    (23, &Habit { upgrades_after: Some((30, 150)), behind: 150 }),
-    (12, &Habit { upgrades_after: None, behind: 500 }),
+    (20, &Habit { upgrades_after: Some((0, 4)), lag: 3 }),
+    (45, &Habit { upgrades_after: Some((2, 30)), lag: 25 }),
+    (23, &Habit { upgrades_after: Some((30, 150)), lag: 150 }),
+    (12, &Habit { upgrades_after: None, lag: 500 }),
 ];
 
 /// The frequency of its starts without an upgrade.
 #[derive(Debug)]
 struct Temper {
-    /// Days from one start to the next, in the mean.
+    /// Mean number of days from one start to the next.
     days: i64,
     /// Starts that begin a restart loop, of a thousand.
     loops: i64,
@@ -65,10 +67,10 @@ const WITHOUT_VERSION: i64 = 15;
 /// Starts that are the last sign of an installation, of a thousand.
 const LAST_STARTS: i64 = 8;
 
-/// A time that does not come.
+/// Time of a report that never comes.
 const NEVER: i64 = i64::MAX;
 
-/// One installation of Mattermost: what it is, and when it will be heard of.
+/// One installation of Mattermost: its properties, and its plan of reports.
 #[derive(Debug)]
 pub struct Installation {
     id: u128,
@@ -81,7 +83,7 @@ pub struct Installation {
     start_at: i64,
     heartbeat_at: i64,
     release: u16,
-    /// Restarts that are left of a loop.
+    /// Remaining restarts of a loop.
     restarts: u8,
     keeps_id: bool,
     sends_heartbeats: bool,
@@ -89,7 +91,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// One that has been running for some time at `from`.
+    /// An installation that has been running for some time at `from`.
     pub fn present_at(
         from: i64,
         clients: Clients,
@@ -97,8 +99,8 @@ impl Installation {
         random: &mut Random,
     ) -> Self {
         let mut new = Self::any(clients, random);
-        let behind = random.between(0, new.habit.behind * DAY);
-        new.release = releases.newest(from - behind);
+        let lag = random.between(0, new.habit.lag * DAY);
+        new.release = releases.newest(from - lag);
         new.plan_upgrade(from, releases, random);
         let wait = new.wait(random);
         let start_at = rhythm::likely(from + random.between(0, wait), random);
@@ -109,12 +111,13 @@ impl Installation {
         new
     }
 
-    /// One that is first started at about `at`, with the newest release or one not much older.
+    /// An installation whose first start is at about `at`, with the newest release or one not much
+    /// older.
     pub fn new_at(at: i64, clients: Clients, releases: &Releases, random: &mut Random) -> Self {
         let mut new = Self::any(clients, random);
         new.start_at = rhythm::likely(at, random);
-        let behind = if random.chance(120) { random.between(0, 90 * DAY) } else { 0 };
-        new.release = releases.newest(new.start_at - behind);
+        let lag = if random.chance(120) { random.between(0, 90 * DAY) } else { 0 };
+        new.release = releases.newest(new.start_at - lag);
         new.plan_upgrade(new.start_at, releases, random);
         new
     }
@@ -139,7 +142,7 @@ impl Installation {
         }
     }
 
-    /// When it reports next, if ever.
+    /// Time of its next report, if there is one.
     pub fn next(&self) -> Option<i64> {
         Some(self.start_at.min(self.heartbeat_at)).filter(|&at| at < NEVER)
     }
@@ -173,7 +176,7 @@ impl Installation {
         random: &mut Random,
     ) -> Report {
         let version = if self.knows_version { releases.version(self.release) } else { UNKNOWN };
-        // Clients that keep their id also say when, and are heard a little later.
+        // Clients that keep their id also state the time, and their reports come a little later.
         let said_at = at - random.between(20, 3 * SECOND);
         let profile = Profile::new(|dimension| {
             let value = match dimension {
@@ -217,8 +220,8 @@ impl Installation {
         };
     }
 
-    /// Plans what comes after the start at `at`: the next one of a restart loop, one that is the
-    /// first of such a loop, one after days, or none.
+    /// Plans the start after the one at `at`: the next of a restart loop, the first of such a loop,
+    /// one after some days, or none.
     fn plan_start(&mut self, at: i64, random: &mut Random) {
         let in_loop = self.restarts > 0;
         if in_loop {
@@ -240,7 +243,7 @@ impl Installation {
         }
     }
 
-    /// From one start to the next.
+    /// Time from one start to the next.
     fn wait(&self, random: &mut Random) -> i64 {
         random.between(self.temper.days * DAY / 5, self.temper.days * DAY * 9 / 5)
     }

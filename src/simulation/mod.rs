@@ -1,8 +1,9 @@
-//! A made-up fleet of Mattermost installations, to fill dashboards, tests and benchmarks with.
+//! A made-up fleet of Mattermost installations, which fills dashboards, tests and benchmarks.
 //!
-//! Pure: no IO and no clock. The same [`Settings`] give the same reports, on every machine.
+//! The module is pure: it has no IO and no clock. The same [`Settings`] give the same reports on
+//! every machine.
 //!
-//! It shows releases that come out and spread, installations that upgrade at once, late or
+//! The fleet shows releases that come out and spread, installations that upgrade at once, late or
 //! never, a fleet that grows, days and weeks with their rhythm, slow machines, restart loops,
 //! clients that keep their id and clients that make a new one at every start.
 
@@ -24,17 +25,17 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A fleet, and the time in which it is seen.
+/// A fleet, and the time of its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Installations that there were by the end. Most of their clients make a new id at every
-    /// start, so far more ids are seen.
+    /// Number of installations at the end. Most of their clients make a new id at every start, so
+    /// the reports have far more ids.
     pub installations: u32,
-    /// The first moment that is seen. Half of the installations are there by then.
+    /// Time of the first report. Half of the installations are there by then.
     pub from: Timestamp,
-    /// The first moment that is not seen any more.
+    /// Time before which the last report comes.
     pub until: Timestamp,
-    /// Another seed is another fleet.
+    /// Seed of the fleet; another one gives another fleet.
     pub seed: u64,
     /// The clients that the installations have.
     pub clients: Clients,
@@ -43,19 +44,20 @@ pub struct Settings {
 /// The clients of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clients {
-    /// Some keep their id, and most of these send heartbeats; the others are stock clients.
+    /// Some clients keep their id, and most of these send heartbeats; the others are stock clients.
     Mixed,
     /// Stock clients alone, which make a new id at every start: as many ids as reports.
     Stock,
 }
 
-/// The reports of a fleet in the order of their arrival.
+/// The reports of a fleet, in the order of time.
 #[derive(Debug)]
 pub struct Fleet {
     random: Random,
     releases: Releases,
     installations: Vec<Installation>,
-    /// When each installation reports next, in milliseconds since 1970, by its place in the list.
+    /// Time of each installation's next report, in milliseconds since 1970, with its place in the
+    /// list.
     queue: BinaryHeap<Reverse<(i64, u32)>>,
     until: i64,
 }
@@ -74,7 +76,7 @@ impl Fleet {
                 if number < present {
                     Installation::present_at(from, clients, &releases, &mut random)
                 } else {
-                    // The later of two moments: ever more come.
+                    // The later of two moments, so that the fleet grows ever faster.
                     let come = random.between(from, until).max(random.between(from, until));
                     Installation::new_at(come, clients, &releases, &mut random)
                 }

@@ -1,5 +1,4 @@
-//! A made-up viewer beside the made-up fleet: the questions that the panels of Grafana's dashboards
-//! ask, in the form in which Grafana sends them.
+//! The queries of the panels of Grafana's dashboards, in the form in which Grafana sends them.
 
 use anyhow::{bail, ensure};
 use include_dir::{Dir, include_dir};
@@ -21,7 +20,7 @@ pub fn array(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A field that is a text; empty where there is none.
+/// A text field; empty where there is none.
 #[must_use]
 pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
@@ -36,8 +35,8 @@ pub fn panels(dashboard: &Value) -> Vec<&Value> {
         .collect()
 }
 
-/// The interval that Grafana chooses for a range and a number of points, in seconds: as
-/// `roundInterval` of its `@grafana/data`, from ten seconds on.
+/// The interval in seconds that Grafana chooses for a range and a number of points. It is that of
+/// `roundInterval` in `@grafana/data`, from ten seconds on.
 fn interval(range: i64, points: i64, least: i64) -> i64 {
     const STEPS: [(i64, i64); 18] = [
         (15, 10),

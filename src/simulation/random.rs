@@ -1,8 +1,10 @@
+//! Random numbers that are the same on every machine.
+
 use rand_pcg::{Pcg64, rand_core::Rng as _};
 
-/// Chance, from a seed. PCG's output for a seed is fixed by its definition, with reference vectors
-/// in the crate's tests, where that of a general "standard" generator may change with a version.
-/// The distributions are made here, of whole numbers only, for the same reason.
+/// Random numbers from a seed. PCG's definition fixes its output for a seed, and the crate's tests
+/// hold reference vectors. The output of a general "standard" generator may change with a version.
+/// The distributions are made here, from whole numbers only, for the same reason.
 #[derive(Debug)]
 pub struct Random(Pcg64);
 
@@ -14,7 +16,7 @@ impl Random {
         Self(Pcg64::new(seed.into(), STREAM))
     }
 
-    /// From `low` to just below `high`; `low` where that is nothing.
+    /// A number from `low` to just below `high`; `low` where there is none.
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
         let width = high.saturating_sub(low).max(1);
         let share = u128::from(self.0.next_u64()) * u128::from(width.unsigned_abs());
@@ -25,7 +27,7 @@ impl Random {
         self.between(0, 1000) < per_mille
     }
 
-    /// One of a list, as often as its weight says.
+    /// One element of a list, as often as its weight says.
     pub fn pick<T: Copy, const N: usize>(&mut self, list: &[(i64, T); N]) -> T {
         let mut left = self.between(0, list.iter().map(|(weight, _)| weight).sum());
         let found = list.iter().find(|(weight, _)| {

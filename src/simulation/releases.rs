@@ -1,3 +1,5 @@
+//! The releases of Mattermost that the made-up fleet runs.
+
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 
 use super::{DAY, HOUR, random::Random};
@@ -38,13 +40,13 @@ impl Releases {
         }
     }
 
-    /// The newest at a moment, by its place in the list; the oldest of all if none was out.
+    /// Place in the list of the newest release at a moment; that of the oldest if none was out.
     pub fn newest(&self, at: i64) -> u16 {
         let out = self.0.partition_point(|release| release.at <= at);
         u16::try_from(out.saturating_sub(1)).unwrap_or(u16::MAX)
     }
 
-    /// When the one after a release comes out, if it does.
+    /// Time at which the next release after one comes out, if it does.
     pub fn next(&self, release: u16) -> Option<i64> {
         self.0.get(usize::from(release) + 1).map(|release| release.at)
     }

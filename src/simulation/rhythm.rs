@@ -1,5 +1,5 @@
-//! Containers are started by people and by their jobs at night: more on some hours and days than
-//! on others.
+//! The rhythm of days and weeks: people and their jobs at night start containers, more in some
+//! hours and on some days than on others.
 
 use super::{DAY, HOUR, MINUTE, random::Random};
 
@@ -11,7 +11,7 @@ const HOURS: [i64; 24] = [
 /// Starts on Saturdays and Sundays that wait for two days, of a thousand.
 const AFTER_THE_WEEKEND: i64 = 550;
 
-/// The moment, or one that is likelier in the next hours or days.
+/// The given moment, or a likelier one in the next hours or days.
 pub fn likely(at: i64, random: &mut Random) -> i64 {
     let waits = is_weekend(at) && random.chance(AFTER_THE_WEEKEND);
     let mut at = if waits { at + 2 * DAY } else { at };

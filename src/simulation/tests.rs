@@ -26,7 +26,7 @@ fn keeps_id(report: &Report) -> bool {
 #[test]
 fn a_seed_has_its_numbers() {
     let mut random = Random::new(1);
-    // Worked out with PCG's own definition, in another language.
+    // The numbers were computed from PCG's own definition, in another language.
     assert_eq!(random.id(), 0x6f6b_604f_3885_5997_24b8_6a03_7bd6_af47);
     let numbers: Vec<i64> = (0..5).map(|_| random.between(0, 1000)).collect();
     assert_eq!(numbers, [424, 394, 620, 451, 170]);
@@ -88,7 +88,7 @@ proptest! {
             prop_assert_eq!(accepted.as_ref(), Ok(report));
             let id = &*report.instance_id;
             if keeps_id(report) {
-                // Whoever keeps the id stays on one machine.
+                // An id that is kept stays on one machine.
                 let first = kept.entry(id).or_insert(report);
                 prop_assert_eq!(first.profile.get(Dimension::Architecture), report.profile.get(Dimension::Architecture));
                 prop_assert_eq!(first.profile.get(Dimension::DbType), report.profile.get(Dimension::DbType));

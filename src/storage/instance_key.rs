@@ -1,6 +1,6 @@
-//! The short form in which instance ids are stored. Ids are by far the largest part of an
-//! event and the usual ones are 128 random bits written as text, so these bits are stored
-//! instead, after one byte that tells how they were written.
+//! The short form in which instance ids are stored. Ids are by far the largest part of a report.
+//! The usual ones are 128 random bits written as text, so these bits are stored instead, after one
+//! byte that names their written form.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,10 @@ const AS_TEXT: u8 = 0;
 const AS_HEX: u8 = 1;
 const AS_UUID: u8 = 2;
 
-/// Where a UUID has its hyphens, counted in its text.
+/// Places of the hyphens in the text of a UUID.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
-/// The stored form of `id`, itself as hexadecimal digits: the form in which it is handed to
-/// SQL's `unhex`.
+/// The stored form of `id`, as hexadecimal digits for SQL's `unhex`.
 pub fn to_hex(id: &str) -> String {
     let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let mut key = String::with_capacity(34);

@@ -42,23 +42,23 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Readers that may work at the same time.
 const READERS: u32 = 4;
-/// How long one connection waits while another process writes.
+/// Time for which a connection waits while another process writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows that a reader hands over before it waits for them to be taken: a page of reports is
 /// then a few changes of thread instead of many.
 const ROWS_AT_A_TIME: usize = 1000;
-/// SQLite's page caches, in its unit: minus kibibytes. What they do not hold is still in the
-/// operating system's.
+/// Sizes of SQLite's page caches, in its unit: minus kibibytes. Pages that they do not hold are
+/// still in the operating system's cache.
 const WRITER_CACHE: &str = "-2000";
 const READER_CACHE: &str = "-1000";
 
-/// Error of the database. For the log: it may name files and SQL.
+/// Error of the database. It is for the log, since it may name files and SQL.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] sqlx::Error);
 
 impl Error {
-    /// Whether the same may succeed a little later: the database was busy, or the disk full.
+    /// True if a retry may succeed: the database was busy, or the disk full.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         const BUSY: u32 = 5;
@@ -212,7 +212,7 @@ impl Database {
         Ok((std::fs::metadata(&self.path)?.len(), log_bytes))
     }
 
-    /// Whether a read gets an answer.
+    /// Reads from the database, to show that it answers.
     ///
     /// # Errors
     /// The database's error.
@@ -259,7 +259,7 @@ async fn migrate(
     })
 }
 
-/// Writes the buckets of startup times, where this version has others than the file.
+/// Writes the buckets of startup times if those of the file are not those of this version.
 async fn write_bounds(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let bounds: Vec<i64> = StartupTimes::bucket_bounds_ms().collect();
     let written = sqlx::query_scalar!("SELECT up_to_ms FROM startup_bounds ORDER BY up_to_ms")
@@ -277,7 +277,7 @@ async fn write_bounds(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     transaction.commit().await
 }
 
-/// Tells a broken file from one that cannot be reached, by SQLite's result code.
+/// The reason of an error, by SQLite's result code: a broken file, or one that cannot be reached.
 fn open_error(path: &Path, source: sqlx::Error) -> OpenError {
     const CORRUPT: u32 = 11;
     const NOT_A_DATABASE: u32 = 26;

@@ -96,7 +96,7 @@ impl Profiles {
         })
     }
 
-    /// Whether the budget that `value` would be counted against is used up.
+    /// True if the budget against which `value` counts is used up.
     fn is_full(&self, dimension: Dimension, value: &str) -> bool {
         let budget = dimension.limit(value);
         self.values.get(&dimension).is_some_and(|known| {

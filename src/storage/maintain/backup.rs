@@ -1,4 +1,4 @@
-//! A consistent copy of the database.
+//! Backup: a consistent copy of the database.
 
 use crate::storage::{Database, Result};
 

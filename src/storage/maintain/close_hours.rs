@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Writer {
-    /// Closes the hours that have passed, whether or not a report came: rolls them up and takes
-    /// their snapshots. To be called now and then.
+    /// Closes the hours that have passed, also without a report: rolls them up and takes their
+    /// snapshots. Callers repeat it every minute or so.
     ///
     /// # Errors
     /// The database's error. The first of several is logged.

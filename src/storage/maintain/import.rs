@@ -1,4 +1,4 @@
-//! Reports that are known together with the time at which they arrived.
+//! Import of reports with the times at which they were received.
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
@@ -13,9 +13,8 @@ use crate::{
 pub const CHUNK: usize = 5_000;
 
 impl Writer {
-    /// Stores reports that arrived at the given times, which may be long past, and makes history
-    /// right for them up to `now`. `progress` is given the number stored so far. Returns the number
-    /// of all.
+    /// Stores reports that were received at the given times, which may be long past, and corrects
+    /// the history up to `now`. `on_stored` gets the number stored so far. Returns the number of all.
     ///
     /// # Errors
     /// The database's error; the reports stored so far stay.
@@ -23,7 +22,7 @@ impl Writer {
         &mut self,
         reports: impl IntoIterator<Item = (Timestamp, Report)>,
         now: Timestamp,
-        progress: impl Fn(u64),
+        on_stored: impl Fn(u64),
     ) -> Result<u64> {
         self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
         let mut reports = reports.into_iter();
@@ -36,11 +35,11 @@ impl Writer {
             let batch = chunk.iter().map(|(at, report)| (*at, report));
             self.run(async |open| open.store_batch(batch, None).await).await?;
             stored += chunk.len() as u64;
-            progress(stored);
+            on_stored(stored);
         }
         drop(reports); // Their source may hold much memory.
         self.run(async |open| {
-            // All at once and in the order of their ids, which fills page after page.
+            // All instances at once, in the order of their ids, so that page after page is filled.
             open.index().await?;
             let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
             settle(&mut transaction, Hour::of(now)).await?;
@@ -53,13 +52,14 @@ impl Writer {
     }
 }
 
-/// Lets this connection sort in temporary files: it is about to sort everything there is.
+/// Lets this connection sort in temporary files. It is about to sort all reports.
 pub async fn sort_on_disk(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("PRAGMA temp_store = file").execute(connection).await?;
     Ok(())
 }
 
-/// Makes right what depends on the order of reports, which an import does not keep.
+/// Corrects the days and snapshots, which depend on the order of reports: an import does not keep
+/// it.
 pub async fn settle(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
     sqlx::query_file!("src/storage/maintain/recount_days.sql").execute(&mut *transaction).await?;
     let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")

@@ -1,9 +1,9 @@
--- By how much each count of a snapshot differs from the one an hour before, by hour and
--- profile. A report in hour h makes its instance active from the end of that hour on
--- (h + 1), and until its window has passed or the instance's next report takes its place.
+-- Difference of each count of a snapshot from the one an hour before, by hour and profile. A report
+-- in hour h makes its instance active from the end of that hour (h + 1) until its window has passed
+-- or the instance's next report takes its place.
 --
--- A table, since there may be a million rows and all of them are known before the first can be
--- used. Its rowids follow the hours.
+-- The result is a table, since there may be a million rows and the first cannot be used before all
+-- are known. Its rowids follow the hours.
 CREATE TEMP TABLE instance_changes AS
 WITH seen AS (
     SELECT

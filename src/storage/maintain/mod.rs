@@ -1,4 +1,4 @@
-//! Upkeep of the database: what passing time and operators ask for.
+//! Upkeep of the database: the tasks of the clock and of operators.
 
 mod backup;
 mod close_hours;

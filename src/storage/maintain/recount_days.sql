@@ -1,5 +1,5 @@
--- Days on which each instance was seen, recounted from the indexed reports. Never fewer than known:
--- older reports may have been pruned.
+-- Days on which each instance was seen, recounted from the indexed reports. The number never falls,
+-- since older reports may have been pruned.
 UPDATE instances SET days_seen = counted.days
 FROM (
     SELECT instance, count(DISTINCT received_at / 86400000) AS days

@@ -1,5 +1,5 @@
-//! Reports out of a database file of the reference server, which kept one table,
-//! `deployments`, with a text per field and no record of its schema's version.
+//! Reports of a database file of the reference server. It has one table, `deployments`, with a text
+//! for each field and no record of its schema's version.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -23,8 +23,8 @@ pub struct Moved {
     pub altered: u64,
 }
 
-/// A row of the reference server's table. Its columns were declared without STRICT, so any
-/// of them may hold anything: texts are read as bytes.
+/// A row of the reference server's table. Its columns were declared without STRICT, so each may
+/// hold a value of any type: texts are read as bytes.
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     id: i64,
@@ -48,7 +48,7 @@ impl Writer {
     pub async fn take_over(
         &mut self,
         clock: &Clock,
-        progress: impl Fn(Moved),
+        on_moved: impl Fn(Moved),
     ) -> Result<Option<Moved>> {
         let found = self.run(async |open| is_reference(&mut open.connection).await).await?;
         if !found {
@@ -68,7 +68,7 @@ impl Writer {
             moved.reports += chunk.reports;
             moved.altered += chunk.altered;
             if chunk.reports > 0 {
-                progress(moved);
+                on_moved(moved);
             } else if self.run(async |open| finish(open, &source, clock).await).await? {
                 return Ok(Some(moved));
             }
@@ -84,7 +84,7 @@ impl Writer {
         &mut self,
         file: &str,
         clock: &Clock,
-        progress: impl Fn(Moved),
+        on_moved: impl Fn(Moved),
     ) -> std::result::Result<Moved, ImportError> {
         let options = SqliteConnectOptions::new().filename(file).read_only(true);
         let path = options.get_filename().to_owned();
@@ -110,7 +110,7 @@ impl Writer {
             }
             moved.reports += chunk.reports;
             moved.altered += chunk.altered;
-            progress(moved);
+            on_moved(moved);
         }
         self.run(async |open| {
             let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -145,8 +145,8 @@ async fn is_reference(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     Ok(tables > 0)
 }
 
-/// Name of a source in `imports`: its first row, which tells it apart from others wherever its
-/// file lies. A copy of a database that was taken over is the same one.
+/// Name of a source in `imports`: its first row, which differs from that of other sources wherever
+/// the file lies. A copy of a database that was taken over is the same source.
 async fn source_name(source: &mut SqliteConnection) -> sqlx::Result<String> {
     let first: Option<(i64, Vec<u8>)> = sqlx::query_as(
         "SELECT id, CAST(instance_id || ' ' || created_at AS BLOB)
@@ -162,7 +162,7 @@ async fn source_name(source: &mut SqliteConnection) -> sqlx::Result<String> {
 
 /// Ends a take-over: counts and drops the table, unless it has rows that are not moved yet.
 async fn finish(open: &mut Open, source: &str, clock: &Clock) -> sqlx::Result<bool> {
-    // All at once and in the order of their ids, which fills page after page.
+    // All instances at once, in the order of their ids, so that page after page is filled.
     open.index().await?;
     let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
     let after = position(&mut transaction, source).await?;
@@ -210,7 +210,7 @@ async fn read(connection: &mut SqliteConnection, after: i64) -> sqlx::Result<Vec
     .await
 }
 
-/// Stores a chunk and how far it went, in one transaction.
+/// Stores a chunk and its last row, in one transaction.
 async fn store(open: &mut Open, source: &str, rows: &[Row], now: Timestamp) -> sqlx::Result<Moved> {
     let Some(last) = rows.last().map(|row| row.id) else {
         return Ok(Moved::default());
@@ -219,8 +219,7 @@ async fn store(open: &mut Open, source: &str, rows: &[Row], now: Timestamp) -> s
     let mut reports: Vec<(Timestamp, Report)> = Vec::with_capacity(rows.len());
     for row in rows {
         let created = text(row.created_at.as_deref()).as_deref().and_then(created_at);
-        // A row without a usable time came at about the time of the one before it, if that is
-        // at hand.
+        // A row without a usable time gets that of the row before it, if that is at hand.
         let received_at = created.or_else(|| reports.last().map(|report| report.0)).unwrap_or(now);
         let salvaged = row.body().salvage();
         moved.reports += 1;

@@ -8,8 +8,8 @@ use crate::storage::{Result, Writer};
 const CHUNK: i64 = 2_000;
 
 impl Writer {
-    /// Deletes some of the reports that arrived before `cutoff`, oldest numbers first. Returns
-    /// their number; call again until it is 0.
+    /// Deletes some of the reports that were received before `cutoff`, lowest numbers first. Returns
+    /// how many it deleted. Callers repeat it until that is 0.
     ///
     /// # Errors
     /// The database's error.
@@ -20,8 +20,8 @@ impl Writer {
             open.index().await?;
             let mut transaction =
                 sqlx::Connection::begin_with(&mut open.connection, "BEGIN IMMEDIATE").await?;
-            // Numbers follow arrival, so the oldest reports are the first; one that a clock set
-            // back has put among younger ones goes when these go.
+            // Numbers follow the order of storing, so the oldest reports have the lowest. A report
+            // that a clock set back has put among younger ones is deleted with these.
             let last = sqlx::query_scalar!(
                 r#"SELECT max(id) AS "last: i64" FROM (
                        SELECT id, received_at FROM reports

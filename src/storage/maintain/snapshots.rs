@@ -1,9 +1,9 @@
 //! The snapshots: state of the fleet at the end of each hour.
 //!
-//! While the server runs, an hour is closed before the first report of the next one is
-//! written: at that moment `activity` holds exactly who was active, so closing needs no walk
-//! over instances, and hours in which the server was down are closed the same way. History
-//! that came from elsewhere is replayed from the reports instead ([`rebuild`]).
+//! A running server closes an hour before it writes the first report of the next one. At that
+//! moment `activity` holds exactly the active instances, so closing needs no walk over instances.
+//! Hours in which the server was down are closed the same way. Imported history is replayed from
+//! the reports instead ([`rebuild`]).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,7 +14,7 @@ use crate::{
     storage::json,
 };
 
-/// Days for which every hour's end is kept; before, each day's.
+/// Days for which a snapshot of each hour is kept; older ones are kept for each day.
 const HOURLY_DAYS: i64 = 90;
 /// Changes that a rebuild holds in memory; there are a million for three million reports.
 const CHANGES_AT_A_TIME: i64 = 1000;
@@ -62,12 +62,12 @@ pub async fn close_hours(
     Ok(Some(now))
 }
 
-/// From which hour on every hour's end is kept. Changes once a day.
+/// First hour from which a snapshot of each hour is kept. It changes once a day.
 const fn hourly_from(now: i64) -> i64 {
     (now / 24 - HOURLY_DAYS) * 24
 }
 
-/// Keeps only the ends of days of what is older than the hourly quarter.
+/// Deletes the snapshots older than the hourly quarter, but for those at the ends of days.
 async fn thin_out(transaction: &mut SqliteConnection, before: i64) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM snapshots WHERE hour < ? AND hour % 24 <> 0", before)
         .execute(&mut *transaction)
@@ -75,7 +75,7 @@ async fn thin_out(transaction: &mut SqliteConnection, before: i64) -> sqlx::Resu
     Ok(())
 }
 
-/// Makes all snapshots up to `now` anew from the reports, which must all be there.
+/// Rebuilds all snapshots up to `now` from the reports, none of which may be pruned.
 pub async fn rebuild(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
     let now = now.number();
     sqlx::query!("DELETE FROM snapshots").execute(&mut *transaction).await?;
@@ -91,8 +91,8 @@ pub async fn rebuild(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Res
     for hour in first..=now {
         while let Some(change) = changes.next_until(hour, transaction).await? {
             let counts = active.entry(change.profile).or_default();
-            for (count, by) in counts.iter_mut().zip(change.active()) {
-                *count += by;
+            for (count, difference) in counts.iter_mut().zip(change.active()) {
+                *count += difference;
             }
             instances += change.instances;
             returning += change.returning_instances;
@@ -114,7 +114,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// The next one, unless it is of an hour after `hour`.
+    /// The next change, unless it is of an hour after `hour`.
     async fn next_until(
         &mut self,
         hour: i64,
@@ -127,7 +127,7 @@ impl Changes {
         Ok(if due { self.waiting.pop_front() } else { None })
     }
 
-    /// Reads on. The table is not part of the schema, so this query cannot be checked against it
+    /// Reads the next rows. The table is not part of the schema, so this query cannot be checked against it
     /// when compiled; the tests run it.
     async fn read(&mut self, transaction: &mut SqliteConnection) -> sqlx::Result<()> {
         let rows: Vec<Change> = sqlx::query_as(

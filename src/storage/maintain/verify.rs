@@ -1,4 +1,4 @@
-//! A recount of everything that is counted, compared with the answers.
+//! Verification: a recount of all numbers, compared with the answers.
 
 use jiff::Timestamp;
 use sqlx::Connection as _;
@@ -13,12 +13,12 @@ use crate::{
 pub struct Verdict {
     /// Reports that are stored.
     pub reports: i64,
-    /// Each comparison, and the number of its differences: 0 is as it should be.
+    /// Each comparison, and the number of its differences; 0 is correct.
     pub checks: Vec<(&'static str, i64)>,
 }
 
 impl Verdict {
-    /// Whether nothing differs.
+    /// True if nothing differs.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.checks.iter().all(|(_, differences)| *differences == 0)
@@ -34,7 +34,7 @@ impl Database {
     /// The database's error.
     pub async fn verify(&self, now: Timestamp) -> Result<Verdict> {
         let mut connection = self.readers.acquire().await?;
-        // Everything is sorted here: on disk, not in memory.
+        // All reports are sorted, so on disk and not in memory.
         sqlx::query("PRAGMA temp_store = file").execute(&mut *connection).await?;
         let mut snapshot = connection.begin().await?;
         let reports =

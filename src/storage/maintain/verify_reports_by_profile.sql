@@ -1,5 +1,4 @@
--- Events that are not listed by their profile, as far as they should be, and listed ones that
--- are not stored.
+-- Indexed reports that are not listed by their profile, and listed reports that are not stored.
 SELECT (
     SELECT count(*)
     FROM reports

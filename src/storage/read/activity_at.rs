@@ -54,7 +54,7 @@ impl Activity {
 }
 
 impl Database {
-    /// Active instances at each of `moments`; `None` where nothing is known of a group.
+    /// Active instances at each of `moments`; `None` where a group has no snapshot.
     ///
     /// # Errors
     /// The database's error.
@@ -128,7 +128,7 @@ impl Database {
         Ok(at)
     }
 
-    /// Active instances at present, by profile. That is a walk over a month of hours, so the
+    /// Active instances at present, by profile. The read is a walk over a month of hours, so its
     /// answer is kept until a report is indexed.
     pub(super) async fn activity_now(&self, now: Timestamp) -> Result<Arc<ActivityNow>> {
         let hour = Hour::of(now).number();

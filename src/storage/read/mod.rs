@@ -1,4 +1,4 @@
-//! Answers out of the database: one file a question.
+//! Reading: the answers out of the database, one file a question.
 
 mod active;
 mod activity_at;

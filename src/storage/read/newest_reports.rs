@@ -12,15 +12,15 @@ use crate::{
 /// Conditions on the wanted reports; `None` is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReportFilter {
-    /// Only reports that came before the one with this number.
+    /// Only reports with a lower number.
     pub before: Option<i64>,
     /// Only this version, in its normal form.
     pub image_version: Option<String>,
     /// Only this architecture, in its normal form.
     pub architecture: Option<String>,
-    /// Only reports that arrived at this time or later.
+    /// Only reports that were received at this time or later.
     pub since: Option<Timestamp>,
-    /// Only reports that arrived before this time.
+    /// Only reports that were received before this time.
     pub until: Option<Timestamp>,
     /// Only reports of a start.
     pub starts_only: bool,
@@ -29,13 +29,13 @@ pub struct ReportFilter {
 /// Stored report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredReport {
-    /// Number of the report, in the order of arrival.
+    /// Number of the report, in the order of storing.
     pub id: i64,
-    /// Time of arrival.
+    /// Time at which the report was received.
     pub received_at: Timestamp,
     #[expect(missing_docs, reason = "named as the report's field")]
     pub instance_id: InstanceId,
-    /// Its fields that are counted by; shared with the other reports that have the same.
+    /// Its profile, shared with the other reports that have the same.
     pub profile: Arc<Profile>,
     /// Start or heartbeat.
     pub kind: ReportKind,

@@ -1,4 +1,4 @@
--- The newest ?5 reports with numbers from ?1 to ?2 that arrived from ?3 to before ?4; without
+-- The newest ?5 reports with numbers from ?1 to ?2 received from ?3 to before ?4; without
 -- heartbeats if ?6 is 0.
 SELECT id AS "id!", received_at, instance, profile, heartbeat, startup_ms, client_at
 FROM reports

@@ -1,4 +1,4 @@
-//! The profiles, and when and how often each was reported.
+//! The profiles, with the first hour and the number of the starts of each.
 
 use std::{
     collections::HashMap,

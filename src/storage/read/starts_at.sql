@@ -1,8 +1,8 @@
 -- Starts by part of a stretch of time and by group of profiles.
 --
--- ?1 is a JSON array of objects with stretch, span, from and until: the counts of that span whose period begins in
--- hour `from` or later and before hour `until`. ?2 is a JSON array of [profile, group]; other
--- profiles are left out.
+-- ?1 is a JSON array of objects with stretch, span, from and until: the counts of that span whose
+-- period begins in hour `from` or later and before hour `until`. ?2 is a JSON array of
+-- [profile, group]; other profiles are left out.
 WITH parts (stretch, span, first, past) AS MATERIALIZED (
     SELECT
         value ->> '$.stretch', value ->> '$.span', value ->> '$.from', value ->> '$.until'

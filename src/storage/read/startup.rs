@@ -70,7 +70,7 @@ impl Database {
     }
 }
 
-/// Adds what is counted in some parts of time to the cells of their stretches and groups.
+/// Adds the histograms of some parts of time to the cells of their stretches and groups.
 async fn read(
     connection: &mut SqliteConnection,
     parts: &[Part],

@@ -1,12 +1,12 @@
-//! From moments to the stretches of time between them, and from what was counted in these back to
-//! what was counted before each moment.
+//! Stretches of time between moments, and the way from the counts of stretches back to the counts
+//! before each moment.
 
 use serde::Serialize;
 
 use super::table::{Groups, Table, group_count};
 use crate::domain::{Hour, Moment};
 
-/// Stretch of time that is read to know what was counted before a moment.
+/// Stretch of time whose counts lead to those before a moment.
 ///
 /// As a JSON array it is the parameter of a statement. Whole days are read from the counts of days,
 /// so a stretch may have several parts.
@@ -35,7 +35,7 @@ impl Part {
 
 /// All time, and the stretches from each of `moments` to the next.
 ///
-/// Backwards, since nearly all questions are about the latest part of the history.
+/// They are read backwards, since nearly all questions are about the latest part of the history.
 pub fn stretches(moments: &[Moment]) -> Vec<Part> {
     let mut parts = vec![Part::ALL_TIME];
     for (place, &moment) in moments.iter().enumerate() {
@@ -62,13 +62,13 @@ pub fn stretches(moments: &[Moment]) -> Vec<Part> {
     parts
 }
 
-/// Table for what is counted of all time, in the first column, and in the stretch after each moment.
+/// Table of the counts of all time, in the first column, and of the stretch after each moment.
 pub fn empty_table<T: Clone + Default>(moments: usize, groups: &Groups) -> Table<T> {
     vec![vec![T::default(); moments + 1]; group_count(groups)]
 }
 
-/// From what was counted of all time and in the stretch after each moment to what was counted before
-/// each. `subtract` takes the second from the first.
+/// Turns the counts of all time and of the stretch after each moment into the counts before each.
+/// `subtract` takes the second from the first.
 pub fn before_each<T: Clone + Default>(
     mut table: Table<T>,
     subtract: impl Fn(&mut T, &T),

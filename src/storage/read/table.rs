@@ -1,4 +1,4 @@
-//! Groups of profiles, and tables of what is counted of them.
+//! Groups of profiles, and tables of their counts.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What follows the reports: instances, reports by profile, startup times.
+//! Indexing of reports: instances, reports by profile and startup times.
 
 use super::Open;
 

@@ -1,5 +1,5 @@
--- Brings what follows the reports up to date with all that are stored: the instances, the reports
--- by profile and the startup times. In the order of their keys, so that each page is visited once.
+-- Indexes all reports that are stored: brings the instances, the reports by profile and the startup
+-- times up to date. Rows come in the order of their keys, so that each page is visited once.
 --
 -- After a crash the watermark sends the same reports here again, so the transaction needs no sync
 -- of its own.
@@ -7,10 +7,10 @@ PRAGMA synchronous = NORMAL;
 
 BEGIN IMMEDIATE;
 
--- A report may be older than one that is indexed (an import, a clock set back). It then does
--- not change the latest profile, and a day between the first and the last one is not told apart from
--- a day that was seen: recount_days.sql makes that right after an import. That there are two days or
--- more, which is what counts, is always right.
+-- A report may be older than one that is indexed (an import, a clock set back). It then does not
+-- change the latest profile, and its day between the first and the last one counts as seen already:
+-- recount_days.sql corrects the number after an import. Instances with two days or more, which is
+-- the number that counts, are always right.
 INSERT OR ROLLBACK INTO instances (id, first_seen, last_seen, days_seen, reports, profile)
 SELECT instance, received_at / 1000, received_at / 1000, 1, 1, profile
 FROM reports

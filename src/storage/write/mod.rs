@@ -1,4 +1,4 @@
-//! Reports in: a batch a transaction, then what follows from them.
+//! Writing: reports are stored a batch a transaction, then indexed and rolled up.
 
 mod index_reports;
 mod record_samples;

@@ -1,4 +1,4 @@
-//! Hours that are over into the rollups of their days and of all time.
+//! Roll-up of the hours that are over, into their days and all time.
 
 use sqlx::SqliteConnection;
 

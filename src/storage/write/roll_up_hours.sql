@@ -1,6 +1,6 @@
 -- Adds the hours from the watermark `rolled_up` to before an hour to the counts and startup times of
--- their days and of all time, and moves the watermark. The hour is each parameter. Part of the
--- caller's transaction.
+-- their days and of all time, and moves the watermark. Each parameter is that hour. The statements
+-- run in the caller's transaction.
 INSERT INTO rollups (span, period, profile, starts, heartbeats, first_report, last_report)
 SELECT
     longer.span,

@@ -1,4 +1,4 @@
-//! A batch of reports into the database, with the counts of their hours.
+//! Storing of a batch of reports, with the counts of their hours.
 
 use jiff::Timestamp;
 
@@ -8,12 +8,12 @@ use crate::{
     storage::{instance_key, json},
 };
 
-/// How far an import has come: its source, and the last row of the source that is stored.
+/// Position of an import: its source, and the last row of the source that is stored.
 pub type ImportPosition<'a> = (&'a str, i64);
 
 impl Open {
-    /// Stores reports, each with its time of arrival, and the position of an import, in one
-    /// transaction that is synced to disk.
+    /// Stores reports, each with the time at which it was received, and the position of an import,
+    /// in one transaction that is synced to disk.
     pub async fn store_batch(
         &mut self,
         reports: impl Iterator<Item = (Timestamp, &Report)>,

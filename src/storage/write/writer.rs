@@ -1,4 +1,4 @@
-//! The connection that writes, and what is done on it.
+//! The connection that writes, and its tasks.
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -19,13 +19,13 @@ const LOG_BYTES: &str = "33554432";
 /// Time after which an hour is closed again that could not be.
 const CLOSING_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
-/// Connection that writes. After an error it is thrown away, with whatever transaction
-/// SQLite may or may not have ended in it, and the next write opens a new one.
+/// Connection that writes. An error closes it, since SQLite may or may not have ended its
+/// transaction. The next write opens a new one.
 #[derive(Debug)]
 pub struct Writer {
     options: SqliteConnectOptions,
     open: Option<Open>,
-    /// Time at which an hour could not be closed, until one can.
+    /// Time of the last failure to close an hour; `None` after a success.
     pub(in crate::storage) not_closed: Option<Timestamp>,
     pub(super) recorded: Recorded,
 }
@@ -36,7 +36,7 @@ pub struct Open {
     pub profiles: Profiles,
     /// Hour up to which all hours are closed.
     pub closed_hour: Option<Hour>,
-    /// Reports that are stored and not indexed; more than there can be where that is not known.
+    /// Number of unindexed reports; larger than possible where it is not known.
     pub unindexed: usize,
 }
 
@@ -48,7 +48,7 @@ impl Writer {
         Self { options, open: None, not_closed: None, recorded: Recorded::default() }
     }
 
-    /// Stores reports that arrived now, all of them and synced to disk, or none. They are counted
+    /// Stores reports that are received now: all of them, synced to disk, or none. They are counted
     /// at once and indexed by [`Writer::index`].
     ///
     /// # Errors
@@ -78,8 +78,8 @@ impl Writer {
         self.run(Open::index).await
     }
 
-    /// Reports that are stored and unindexed; more than there can be if the number is not known,
-    /// and 0 while there is no connection, as after an error.
+    /// Number of unindexed reports; larger than possible if it is not known, and 0 while there is
+    /// no connection, as after an error.
     #[must_use]
     pub fn unindexed(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.unindexed)
