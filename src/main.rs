@@ -1,4 +1,4 @@
-//! See [`mattermost_telemetry`].
+//! The binary: calls [`mattermost_telemetry::cli`] and exits with its code.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! The command `verify`: recounts everything and compares.
+//! The command `verify`: recounts all counts but the snapshots and compares.
 
 use std::process::ExitCode;
 

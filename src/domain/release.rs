@@ -1,6 +1,6 @@
 //! Order among release versions.
 
-/// Whether a version is `v` and numbers between dots, nothing else.
+/// True if a version is `v` and numbers between dots, nothing else.
 pub fn is_release(version: &str) -> bool {
     version.strip_prefix('v').is_some_and(|numbers| {
         numbers

@@ -240,7 +240,7 @@ impl From<Report> for ReportBody {
 pub struct Salvaged {
     /// The report.
     pub report: Report,
-    /// Whether anything beyond the normal form had to be changed.
+    /// True if anything beyond the normal form had to be changed.
     pub altered: bool,
 }
 

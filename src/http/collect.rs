@@ -44,7 +44,7 @@ pub async fn collect(
     let client = client_address(peer.ip(), request.headers(), &state.trusted_proxies);
     state.limits.check_client(client).inspect_err(|_| state.metrics.limited_client())?;
     let ReportJson(report) = ReportJson::from_request(request, &state).await?;
-    // What cannot be stored at present does not use up what its instance may send.
+    // A report that cannot be stored at present does not count against its instance.
     if state.ingest.is_ready() {
         state
             .limits

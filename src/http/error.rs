@@ -1,5 +1,5 @@
-//! Errors as the client sees them: problem documents (RFC 9457). The inner cause goes to the log,
-//! here and nowhere else, and never into an answer.
+//! Errors as the client sees them: problem documents (RFC 9457). The inner cause is never
+//! in an answer: `respond` logs it.
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ pub const MAX_BODY: usize = 16 * 1024;
 /// megabytes, and a dashboard sends some thirty at once. One reader is left to all others.
 pub const QUERIES_AT_ONCE: usize = 3;
 
-/// What the handlers share.
+/// State that the handlers share.
 #[derive(Debug, Clone)]
 pub struct AppState(Arc<Shared>);
 

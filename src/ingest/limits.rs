@@ -1,5 +1,5 @@
-//! Limits on the reports of one client and of one instance. Client addresses are kept here, in
-//! memory, and nowhere else.
+//! Limits on the reports of one client and of one instance. Of client addresses
+//! only keyed hashes are kept, in memory.
 
 use std::{
     hash::{BuildHasher as _, Hash, RandomState},

@@ -1,3 +1,5 @@
+//! Tests of the made-up fleet.
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proptest::prelude::*;

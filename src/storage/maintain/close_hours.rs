@@ -37,7 +37,7 @@ impl Open {
         self.index().await?;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         roll_up_hours(&mut transaction, now).await?;
-        let closed = snapshots::close_hours(&mut transaction, now).await?;
+        let closed = snapshots::take(&mut transaction, now).await?;
         transaction.commit().await?;
         self.closed_hour = closed;
         Ok(())

@@ -1,4 +1,5 @@
-//! Import of reports with the times at which they were received.
+//! Import of reports with the times at which they were received: those of a made-up fleet, and the
+//! last steps of every import.
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};

@@ -160,7 +160,8 @@ async fn source_name(source: &mut SqliteConnection) -> sqlx::Result<String> {
     ))
 }
 
-/// Ends a take-over: counts and drops the table, unless it has rows that are not moved yet.
+/// Ends a take-over: indexes, makes the snapshots anew and drops the table, unless it has rows that
+/// are not moved yet.
 async fn finish(open: &mut Open, source: &str, clock: &Clock) -> sqlx::Result<bool> {
     // All instances at once, in the order of their ids, so that page after page is filled.
     open.index().await?;

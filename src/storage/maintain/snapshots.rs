@@ -19,12 +19,9 @@ const HOURLY_DAYS: i64 = 90;
 /// Changes that a rebuild holds in memory; there are a million for three million reports.
 const CHANGES_AT_A_TIME: i64 = 1000;
 
-/// Closes all hours before `now`, each once. Returns the hour up to which all is closed;
+/// Takes the snapshots of all hours before `now`, each once. Returns the hour up to which there are all;
 /// `None` while nothing was ever reported.
-pub async fn close_hours(
-    transaction: &mut SqliteConnection,
-    now: Hour,
-) -> sqlx::Result<Option<Hour>> {
+pub async fn take(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<Option<Hour>> {
     let number = now.number();
     let last = sqlx::query_scalar!(
         r#"SELECT max(hour) AS "hour: i64" FROM snapshots WHERE hour <= ?"#,
@@ -48,7 +45,7 @@ pub async fn close_hours(
         }
     };
     let hourly_from = hourly_from(number);
-    sqlx::query_file!("src/storage/maintain/close_hours.sql", first, number, hourly_from)
+    sqlx::query_file!("src/storage/maintain/take_snapshots.sql", first, number, hourly_from)
         .execute(&mut *transaction)
         .await?;
     let unreachable = Window::LONGEST.first_hour(now).number() - 1;

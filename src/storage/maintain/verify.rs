@@ -1,4 +1,4 @@
-//! Verification: a recount of all numbers, compared with the answers.
+//! Verification: a recount of all counts but the snapshots, compared with the stored ones.
 
 use jiff::Timestamp;
 use sqlx::Connection as _;

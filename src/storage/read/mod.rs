@@ -1,4 +1,4 @@
-//! Reading: the answers out of the database, one file a question.
+//! Reading: the answers out of the database, one file a question, over `table` and `stretches`.
 
 mod active;
 mod activity_at;

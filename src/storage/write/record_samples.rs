@@ -47,7 +47,7 @@ pub fn minute(time: Timestamp) -> i64 {
     time.as_second().div_euclid(60)
 }
 
-/// Whether a series only ever grows, by the rules of its name.
+/// True if a series only ever grows, by the rules of its name.
 #[must_use]
 pub fn is_counter(series: &str) -> bool {
     let name = series.split('{').next().unwrap_or_default();
