@@ -40,14 +40,6 @@ impl StartupTimes {
         self.sum_ms += sum_ms;
     }
 
-    /// Adds the startup times of other starts.
-    pub fn merge(&mut self, other: &Self) {
-        self.sum_ms += other.sum_ms;
-        for (starts, others) in self.buckets.iter_mut().zip(other.buckets) {
-            *starts += others;
-        }
-    }
-
     /// Takes away the startup times of some of the starts.
     pub fn subtract(&mut self, some: &Self) {
         self.sum_ms = self.sum_ms.saturating_sub(some.sum_ms);

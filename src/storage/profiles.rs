@@ -108,6 +108,12 @@ impl Profiles {
 /// Profiles with their numbers, in order.
 pub type Numbered = Vec<(i64, Arc<Profile>)>;
 
+/// The profile with a number.
+pub fn find(profiles: &Numbered, number: i64) -> Option<&Arc<Profile>> {
+    let place = profiles.binary_search_by_key(&number, |(known, _)| *known).ok()?;
+    Some(&profiles[place].1)
+}
+
 /// The profiles with numbers after one.
 pub async fn after(connection: &mut SqliteConnection, number: i64) -> sqlx::Result<Numbered> {
     let rows = sqlx::query_as!(

@@ -1,16 +1,13 @@
 //! Instances that are active at present, by dimension.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use jiff::Timestamp;
 
 use super::Activity;
 use crate::{
-    domain::{Dimension, Profile, Value, Window},
-    storage::{Database, Result},
+    domain::{Dimension, Value, Window},
+    storage::{Database, Result, profiles::find},
 };
 
 /// Active instances of one value of a dimension.
@@ -33,11 +30,10 @@ impl Database {
         dimension: Option<Dimension>,
     ) -> Result<Vec<ActiveInstances>> {
         let (activity, profiles) = (self.activity_now(now).await?, self.profiles().await?);
-        let profiles: HashMap<i64, &Profile> =
-            profiles.iter().map(|(number, profile)| (*number, &**profile)).collect();
         let mut by_value: BTreeMap<Option<&Value>, Activity> = BTreeMap::new();
         for (number, activity) in activity.by_profile() {
-            let value = dimension.and_then(|dimension| Some(profiles.get(number)?.get(dimension)));
+            let value =
+                dimension.and_then(|dimension| Some(find(&profiles, *number)?.get(dimension)));
             by_value.entry(value).or_default().add(activity);
         }
         let mut active: Vec<ActiveInstances> = by_value

@@ -7,7 +7,10 @@ use sqlx::SqliteConnection;
 use super::table::count;
 use crate::{
     domain::{Dimension, Value},
-    storage::{Database, Result, json, profiles::Numbered},
+    storage::{
+        Database, Result, json,
+        profiles::{Numbered, find},
+    },
 };
 
 /// Totals of all reports.
@@ -107,8 +110,8 @@ async fn counts(snapshot: &mut SqliteConnection) -> sqlx::Result<Vec<Counts>> {
 fn breakdown(profiles: &Numbered, counts: &[Counts], dimension: Dimension) -> Vec<Breakdown> {
     let mut starts: HashMap<&Value, u64> = HashMap::new();
     for (number, profile_starts, _) in counts {
-        if let Ok(place) = profiles.binary_search_by_key(number, |(known, _)| *known) {
-            *starts.entry(profiles[place].1.get(dimension)).or_default() += profile_starts;
+        if let Some(profile) = find(profiles, *number) {
+            *starts.entry(profile.get(dimension)).or_default() += profile_starts;
         }
     }
     let mut breakdown: Vec<_> = starts

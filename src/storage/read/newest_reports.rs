@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     domain::{Hour, InstanceId, Profile, ReportKind},
-    storage::{Database, Result, instance_key},
+    storage::{Database, Result, instance_key, profiles::find},
 };
 
 /// Conditions on the wanted reports; `None` is no condition.
@@ -112,11 +112,8 @@ impl Database {
             .await?
         };
         let profiles = self.profiles_in(&mut snapshot).await?;
-        let profile = |number: i64| {
-            let place = profiles.binary_search_by_key(&number, |(known, _)| *known).ok()?;
-            Some(Arc::clone(&profiles[place].1))
-        };
-        Ok(rows.iter().filter_map(|row| row.report(profile(row.profile)?)).collect())
+        let report = |row: &Row| row.report(Arc::clone(find(&profiles, row.profile)?));
+        Ok(rows.iter().filter_map(report).collect())
     }
 }
 
