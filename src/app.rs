@@ -99,7 +99,7 @@ pub async fn run(
             () = ingest.ended() => tracing::error!("the writer ended"),
         }
     };
-    http::serve(listener, answer, stop).await;
+    http::serve(listener, config.trusted_proxies.clone(), answer, stop).await;
     drop(ingest);
 
     // The last handler has ended, so nothing can enter the queue and the writer ends.

@@ -18,7 +18,7 @@ pub fn serve() {
             let mut router = router.clone();
             async move { router.call(request).await.unwrap_or_else(|never| match never {}) }
         };
-        http::serve(listener, answer, pending()).await;
+        http::serve(listener, Vec::new(), answer, pending()).await;
     });
 }
 

@@ -1,27 +1,33 @@
 //! Connections: accepted up to a limit, served with time limits, closed in order.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod connections;
+mod stream;
 
-use axum::{body::Body, extract::Request, response::Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{extract::Request, response::Response};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
 };
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{sleep, timeout},
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 
-/// Connections at a time; more wait in the operating system's queue. Well below the usual limit
-/// of 1024 open files, of which the database needs some.
-const CONNECTIONS: usize = 768;
-/// Time for the head of a request to arrive; also how long an idle connection is kept.
-const HEAD_TIME_LIMIT: Duration = Duration::from_secs(10);
+use super::collect;
+use connections::{Connection, Connections, Full};
+use stream::{WatchedStream, with_end};
+
 /// Time for which a client may refuse to take any of its answer.
 const WRITE_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Time between two searches for connections whose time is over.
+const SEARCH: Duration = Duration::from_secs(1);
 /// Time for open requests to end after the signal to stop. Less than the ten seconds that
 /// Docker waits before it kills.
 const SHUTDOWN_TIME_LIMIT: Duration = Duration::from_secs(8);
@@ -31,32 +37,50 @@ const SHUTDOWN_TIME_LIMIT: Duration = Duration::from_secs(8);
 pub struct Peer(pub SocketAddr);
 
 /// Answers requests until `stop` is done, then lets open ones end, for as long as there is time.
-/// When it returns, no request is left.
-pub async fn serve<A, F>(listener: TcpListener, answer: A, stop: impl Future<Output = ()>)
-where
+/// When it returns, no request is left. An address of one of the networks `proxies` may open any
+/// number of connections.
+pub async fn serve<A, F>(
+    listener: TcpListener,
+    proxies: Vec<IpNet>,
+    answer: A,
+    stop: impl Future<Output = ()>,
+) where
     A: Fn(Request) -> F + Clone + Send + 'static,
     F: Future<Output = Response> + Send,
 {
     let graceful = GracefulShutdown::new();
     // Dropped to end the connections that do not end by themselves.
     let (cut, uncut) = watch::channel(());
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Arc::new(Connections::new(proxies));
+    let mut search = interval(SEARCH);
+    search.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = listener.accept() => accepted,
+            _ = search.tick(), if !connections.is_empty() => {
+                connections.close_overdue();
+                continue;
+            }
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                serve_connection(
-                    stream,
-                    Peer(peer),
-                    permit,
-                    answer.clone(),
-                    &graceful,
-                    uncut.clone(),
-                );
+            Ok((stream, peer)) => {
+                let connection = tokio::select! {
+                    connection = admit(&connections, peer) => connection,
+                    () = &mut stop => break,
+                };
+                let Some(connection) = connection else {
+                    tracing::debug!("an address has too many connections");
+                    continue;
+                };
+                let serving = Serving {
+                    peer: Peer(peer),
+                    connection,
+                    connections: Arc::clone(&connections),
+                    uncut: uncut.clone(),
+                };
+                serving.start(stream, answer.clone(), &graceful);
             }
             Err(error) => {
                 // Out of file descriptors, most likely. They come back as connections end.
@@ -74,63 +98,98 @@ where
     cut.closed().await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+/// Waits for room for a connection. `None` if its address has its share.
+async fn admit(connections: &Connections, peer: SocketAddr) -> Option<Arc<Connection>> {
+    loop {
+        match connections.add(peer.ip()) {
+            Ok(connection) => return Some(connection),
+            Err(Full::Address) => return None,
+            // One that does not end may be dispensable, or its time over, a moment later.
+            Err(Full::All) => {
+                let _ = timeout(SEARCH, connections.room()).await;
+                connections.close_overdue();
+            }
+        }
+    }
 }
 
-fn serve_connection<A, F>(
-    stream: TcpStream,
+/// What a connection is served with.
+struct Serving {
     peer: Peer,
-    permit: OwnedSemaphorePermit,
-    answer: A,
-    graceful: &GracefulShutdown,
-    mut uncut: watch::Receiver<()>,
-) where
-    A: Fn(Request) -> F + Send + 'static,
-    F: Future<Output = Response> + Send,
-{
-    // Answers are small and whole; waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIME_LIMIT));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        let answer = answer(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_LIMIT)
-        .max_buf_size(32 * 1024)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        tokio::select! {
-            ended = connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection broke");
-                }
+    connection: Arc<Connection>,
+    connections: Arc<Connections>,
+    uncut: watch::Receiver<()>,
+}
+
+impl Serving {
+    fn start<A, F>(mut self, stream: TcpStream, answer: A, graceful: &GracefulShutdown)
+    where
+        A: Fn(Request) -> F + Send + 'static,
+        F: Future<Output = Response> + Send,
+    {
+        // Answers are small and whole; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIME_LIMIT));
+        let stream = WatchedStream::new(Box::pin(stream), Arc::clone(&self.connection));
+        let (peer, connection) = (self.peer, Arc::clone(&self.connection));
+        let service = service_fn(move |request| {
+            let answer = answer(received(request, peer, &connection));
+            let connection = Arc::clone(&connection);
+            async move {
+                let response = answer.await;
+                connection.has_body();
+                let leaves = move || connection.is_leaving();
+                Ok::<_, Infallible>(response.map(|body| with_end(body, leaves)))
             }
-            _ = uncut.changed() => {}
-        }
-        drop(permit);
-    });
+        });
+        let serving = http1::Builder::new()
+            // `Connections` sees to it, and tells an idle connection from a slow head.
+            .header_read_timeout(None)
+            .max_buf_size(32 * 1024)
+            .serve_connection(TokioIo::new(stream), service);
+        let serving = graceful.watch(serving);
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = serving => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection broke");
+                    }
+                }
+                () = self.connection.closed() => {}
+                _ = self.uncut.changed() => {}
+            }
+            self.connections.remove(&self.connection);
+        });
+    }
+}
+
+/// A request whose head has arrived.
+fn received(mut request: Request<Incoming>, peer: Peer, connection: &Arc<Connection>) -> Request {
+    request.extensions_mut().insert(peer);
+    connection.has_head(request.uri().path() == collect::PATH);
+    if request.body().is_end_stream() {
+        connection.has_body();
+    }
+    let connection = Arc::clone(connection);
+    request.map(|body| with_end(body, move || connection.has_body()))
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use http_body_util::BodyExt as _;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         sync::{Notify, oneshot},
     };
 
-    use super::*;
+    use super::{
+        connections::{ANSWER_TIME_LIMIT, HEAD_TIME_LIMIT, IDLE_TIME_LIMIT},
+        *,
+    };
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
     /// Serves with a given answer until the stop signal.
     async fn start<A, F>(answer: A) -> (TcpStream, oneshot::Sender<()>, tokio::task::JoinHandle<()>)
@@ -144,7 +203,7 @@ mod tests {
         let stopped = async {
             let _ = stopped.await;
         };
-        (client, stop, tokio::spawn(serve(listener, answer, stopped)))
+        (client, stop, tokio::spawn(serve(listener, Vec::new(), answer, stopped)))
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,5 +242,64 @@ mod tests {
         let mut received = Vec::new();
         let _ = client.read_to_end(&mut received).await;
         assert!(received.len() < LENGTH, "{}", received.len());
+    }
+
+    /// Reads an answer without a body.
+    async fn read_answer(client: &mut TcpStream) -> String {
+        let mut received = String::new();
+        while !received.ends_with("\r\n\r\n") {
+            let mut byte = [0];
+            assert_eq!(client.read(&mut byte).await.unwrap(), 1, "closed after {received:?}");
+            received.push(byte[0].into());
+        }
+        received
+    }
+
+    async fn is_closed(client: &mut TcpStream) -> bool {
+        // A read that would have to wait is a connection that is open.
+        matches!(timeout(Duration::from_millis(1), client.read(&mut [0])).await, Ok(Ok(0) | Err(_)))
+    }
+
+    /// Traefik keeps idle connections for 90 s, Caddy for 2 min, Envoy for an hour.
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_outlasts_that_of_a_proxy() {
+        let (mut client, _stop, _serving) = start(|_| async { Response::default() }).await;
+        for _ in 0..2 {
+            client.write_all(REQUEST).await.unwrap();
+            assert!(read_answer(&mut client).await.starts_with("HTTP/1.1 200"));
+            sleep(Duration::from_mins(61)).await;
+        }
+        assert!(!is_closed(&mut client).await);
+        sleep(IDLE_TIME_LIMIT).await;
+        assert!(is_closed(&mut client).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_is_given_up() {
+        let (mut client, _stop, _serving) = start(|_| async { Response::default() }).await;
+        client.write_all(REQUEST).await.unwrap();
+        read_answer(&mut client).await;
+        sleep(Duration::from_mins(1)).await;
+        client.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
+        sleep(HEAD_TIME_LIMIT - SEARCH).await;
+        assert!(!is_closed(&mut client).await);
+        client.write_all(b"more").await.unwrap();
+        sleep(2 * SEARCH).await;
+        assert!(is_closed(&mut client).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_a_little_at_a_time_is_cut_off() {
+        const LENGTH: usize = 64 << 20;
+        let answer = |_| async { Response::new(Body::from(vec![b'x'; LENGTH])) };
+        let (mut client, _stop, _serving) = start(answer).await;
+        client.write_all(REQUEST).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let mut some = vec![0; 64 << 10];
+        // It takes some every second: never so long none as to be cut off for that.
+        while matches!(client.read(&mut some).await, Ok(1..)) {
+            sleep(Duration::from_secs(1)).await;
+            assert!(begun.elapsed() < 3 * ANSWER_TIME_LIMIT, "it was not cut off");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod collect;
 mod commands;
 mod concurrency;
+mod connections;
 mod crash;
 mod dashboards;
 mod dimensions;

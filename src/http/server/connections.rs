@@ -1,0 +1,349 @@
+//! Open connections: how many there may be, and which one is closed for a new one.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tokio::{sync::Notify, time::Instant};
+
+/// Connections at a time; more wait in the operating system's queue. Well below the usual limit
+/// of 1024 open files, of which the database needs some.
+pub const CONNECTIONS: usize = 768;
+/// Connections of one address (IPv6: one /64) at a time. A browser opens six.
+pub const OF_ONE_ADDRESS: usize = 64;
+/// Time for which an idle connection is kept. A proxy that keeps it longer may send a report just
+/// when it is closed: the report is then lost. Traefik keeps its own for 90 s, Caddy for 2 min,
+/// Envoy, the longest of all, for an hour.
+pub const IDLE_TIME_LIMIT: Duration = Duration::from_mins(65);
+/// Time for the head of a request to arrive.
+pub const HEAD_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Time for a whole answer, from the end of the request until the client has taken all of it.
+pub const ANSWER_TIME_LIMIT: Duration = Duration::from_mins(1);
+/// Age at which a request that has not arrived in full may be given up for a new connection.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Part of an exchange in which a connection is. They follow each other in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Between two requests, or before the first one.
+    Idle,
+    /// Some of a request's head has arrived.
+    Head,
+    /// The head has arrived, and the body not in full.
+    Body,
+    /// The request has arrived in full.
+    Answer,
+    /// The answer was handed over in full, and the client has not taken all of it.
+    Leaving,
+}
+
+/// How far a report has come that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Its body was not read in full.
+    Arriving,
+    /// It is being stored, or its answer is under way.
+    Arrived,
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The address or network that it counts against; `None` if it counts against none.
+    network: Option<IpNet>,
+    phase: Mutex<(Phase, Instant)>,
+    /// True if the latest request is a report.
+    reports: AtomicBool,
+    closed: Notify,
+}
+
+impl Connection {
+    fn new(network: Option<IpNet>) -> Self {
+        let phase = Mutex::new((Phase::Idle, Instant::now()));
+        Self { network, phase, reports: AtomicBool::new(false), closed: Notify::new() }
+    }
+
+    fn phase(&self) -> MutexGuard<'_, (Phase, Instant)> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self, from: Phase, to: Phase) {
+        let mut phase = self.phase();
+        if phase.0 == from {
+            *phase = (to, Instant::now());
+        }
+    }
+
+    /// Some bytes of a request have arrived.
+    pub fn begins(&self) {
+        self.step(Phase::Idle, Phase::Head);
+    }
+
+    /// The head of a request has arrived.
+    pub fn has_head(&self, is_report: bool) {
+        self.reports.store(is_report, Ordering::Relaxed);
+        *self.phase() = (Phase::Body, Instant::now());
+    }
+
+    /// The body of the request has arrived, or nobody waits for it.
+    pub fn has_body(&self) {
+        self.step(Phase::Body, Phase::Answer);
+    }
+
+    /// The last bytes of the answer are in the buffer of the connection.
+    pub fn is_leaving(&self) {
+        // Its time goes on: it is that of the whole answer.
+        self.phase().0 = Phase::Leaving;
+    }
+
+    /// The buffer of the connection is empty.
+    pub fn has_left(&self) {
+        self.step(Phase::Leaving, Phase::Idle);
+    }
+
+    /// The report that is under way.
+    pub fn report(&self) -> Option<Progress> {
+        let progress = match self.phase().0 {
+            Phase::Body => Progress::Arriving,
+            Phase::Answer | Phase::Leaving => Progress::Arrived,
+            Phase::Idle | Phase::Head => return None,
+        };
+        self.reports.load(Ordering::Relaxed).then_some(progress)
+    }
+
+    /// Returns when the connection has to end.
+    pub async fn closed(&self) {
+        self.closed.notified().await;
+    }
+
+    /// Rank among the connections that may be closed for a new one, lowest first: the longest idle,
+    /// then the slowest request. A proxy's come after others, since it carries many clients.
+    fn dispensable(&self) -> Option<(u8, bool, Instant)> {
+        let (phase, since) = *self.phase();
+        let rank = match phase {
+            Phase::Idle => 0,
+            Phase::Head | Phase::Body if since.elapsed() >= SLOW => 1,
+            _ => return None,
+        };
+        Some((rank, self.network.is_none(), since))
+    }
+
+    fn is_overdue(&self) -> bool {
+        let (phase, since) = *self.phase();
+        let limit = match phase {
+            Phase::Idle => IDLE_TIME_LIMIT,
+            Phase::Head => HEAD_TIME_LIMIT,
+            // The request as a whole has a limit, after which there is an answer.
+            Phase::Body => return false,
+            Phase::Answer | Phase::Leaving => ANSWER_TIME_LIMIT,
+        };
+        since.elapsed() >= limit
+    }
+}
+
+/// Reason for which there is no room for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// All connections are at work.
+    All,
+    /// All connections of the address are at work.
+    Address,
+}
+
+/// The open connections.
+#[derive(Debug)]
+pub struct Connections {
+    proxies: Vec<IpNet>,
+    open: Mutex<Vec<Arc<Connection>>>,
+    room: Notify,
+}
+
+impl Connections {
+    /// None so far. An address of one of the networks `proxies` may open any number, as may a
+    /// private address: it is most likely a proxy, too.
+    pub fn new(proxies: Vec<IpNet>) -> Self {
+        Self { proxies, open: Mutex::default(), room: Notify::new() }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection. One that is dispensable is closed if there is no room otherwise.
+    pub fn add(&self, peer: IpAddr) -> Result<Arc<Connection>, Full> {
+        let network = self.network(peer.to_canonical());
+        let mut open = self.open();
+        let same = |connection: &Connection| network.is_some() && connection.network == network;
+        if open.iter().filter(|connection| same(connection)).count() >= OF_ONE_ADDRESS {
+            close_one(&mut open, same).ok_or(Full::Address)?;
+        } else if open.len() >= CONNECTIONS {
+            close_one(&mut open, |_| true).ok_or(Full::All)?;
+        }
+        let connection = Arc::new(Connection::new(network));
+        open.push(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Removes a connection that has ended.
+    pub fn remove(&self, ended: &Arc<Connection>) {
+        self.open().retain(|connection| !Arc::ptr_eq(connection, ended));
+        self.room.notify_one();
+    }
+
+    /// Returns when a connection has ended since the last call.
+    pub async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    /// Closes the connections whose time is over.
+    pub fn close_overdue(&self) {
+        let open = self.open();
+        let overdue = open.iter().filter(|connection| connection.is_overdue());
+        overdue.for_each(|connection| connection.closed.notify_one());
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.open().is_empty()
+    }
+
+    /// The network that an address counts against.
+    fn network(&self, address: IpAddr) -> Option<IpNet> {
+        let near = match address {
+            IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+            IpAddr::V6(v6) => {
+                v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local()
+            }
+        };
+        if near || self.proxies.iter().any(|network| network.contains(&address)) {
+            return None;
+        }
+        let length = if address.is_ipv6() { 64 } else { 32 };
+        IpNet::new(address, length).ok().map(|network| network.trunc())
+    }
+}
+
+/// Closes the most dispensable of some connections.
+fn close_one(open: &mut Vec<Arc<Connection>>, among: impl Fn(&Connection) -> bool) -> Option<()> {
+    let candidates = open.iter().enumerate().filter(|(_, connection)| among(connection));
+    let (position, _) = candidates
+        .filter_map(|(position, connection)| Some((position, connection.dispensable()?)))
+        .min_by_key(|(_, rank)| *rank)?;
+    open.swap_remove(position).closed.notify_one();
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const PROXY: &str = "198.51.100.7";
+
+    fn connections() -> Connections {
+        Connections::new(vec![format!("{PROXY}/32").parse().unwrap()])
+    }
+
+    fn open(connections: &Connections, address: &str) -> Result<Arc<Connection>, Full> {
+        connections.add(address.parse().unwrap())
+    }
+
+    fn work_on(connection: &Connection) {
+        connection.begins();
+        connection.has_head(false);
+        connection.has_body();
+    }
+
+    /// Opens connections that are at work.
+    fn work(connections: &Connections, address: &str, number: usize) -> Vec<Arc<Connection>> {
+        let work = |_| {
+            let connection = open(connections, address).unwrap();
+            work_on(&connection);
+            connection
+        };
+        (0..number).map(work).collect()
+    }
+
+    fn is_open(connections: &Connections, connection: &Arc<Connection>) -> bool {
+        connections.open().iter().any(|open| Arc::ptr_eq(open, connection))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_one_makes_room() {
+        let connections = connections();
+        let oldest = open(&connections, "10.0.0.1").unwrap();
+        advance(Duration::from_secs(1)).await;
+        let older = open(&connections, "10.0.0.1").unwrap();
+        advance(Duration::from_secs(1)).await;
+        // It has been of use since.
+        work_on(&oldest);
+        oldest.is_leaving();
+        oldest.has_left();
+        work(&connections, "10.0.0.1", CONNECTIONS - 2);
+        let new = open(&connections, "10.0.0.1").unwrap();
+        assert!(!is_open(&connections, &older));
+        assert!(is_open(&connections, &oldest) && is_open(&connections, &new));
+        older.closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_does_not_arrive_makes_room_and_one_that_did_does_not() {
+        let connections = connections();
+        work(&connections, "10.0.0.1", CONNECTIONS - 1);
+        let slow = open(&connections, "10.0.0.1").unwrap();
+        slow.begins();
+        assert_eq!(open(&connections, "10.0.0.1").unwrap_err(), Full::All);
+        advance(SLOW).await;
+        let new = open(&connections, "10.0.0.1").unwrap();
+        assert!(!is_open(&connections, &slow));
+        work_on(&new);
+        advance(SLOW).await;
+        assert_eq!(open(&connections, "10.0.0.1").unwrap_err(), Full::All);
+        connections.remove(&new);
+        connections.room().await;
+        open(&connections, "10.0.0.1").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_has_no_more_than_its_share() {
+        let connections = connections();
+        // Hosts of one network, as an IPv6 client has 2^64 addresses.
+        let own: Vec<_> = (0..OF_ONE_ADDRESS)
+            .map(|host| open(&connections, &format!("2001:db8::{host:x}")).unwrap())
+            .collect();
+        let other = open(&connections, "2001:db8:0:1::1").unwrap();
+        open(&connections, "2001:db8::ffff").unwrap();
+        assert!(!is_open(&connections, &own[0]) && is_open(&connections, &other));
+        own.iter().for_each(|connection| work_on(connection));
+        let last = connections.open().last().cloned().unwrap();
+        work_on(&last);
+        assert_eq!(open(&connections, "2001:db8::1").unwrap_err(), Full::Address);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_and_a_neighbour_have_as_many_as_there_are() {
+        for address in [PROXY, "::ffff:198.51.100.7", "172.17.0.1", "127.0.0.1", "fd00::1", "::1"] {
+            let connections = connections();
+            work(&connections, address, CONNECTIONS);
+            assert_eq!(open(&connections, address).unwrap_err(), Full::All, "{address}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_does_not_displace_a_proxy() {
+        let connections = connections();
+        let proxy = open(&connections, PROXY).unwrap();
+        advance(Duration::from_secs(1)).await;
+        let stranger = open(&connections, "192.0.2.1").unwrap();
+        work(&connections, "10.0.0.1", CONNECTIONS - 2);
+        open(&connections, "192.0.2.2").unwrap();
+        assert!(is_open(&connections, &proxy) && !is_open(&connections, &stranger));
+    }
+}
