@@ -1,10 +1,10 @@
 //! Wiring of the parts: they are built, run until a signal, and ended in order.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
 };
@@ -25,9 +25,8 @@ use crate::{
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     // The port comes first: a server that holds it may be writing to the database.
     let address = config.server_address;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on SERVER_ADDRESS {address}"))?;
+    let listener =
+        listen(address).with_context(|| format!("cannot listen on SERVER_ADDRESS {address}"))?;
     let database = open(&config, &Clock::system()).await?;
     let stop = stop_signal().context("cannot listen for signals")?;
     tracing::info!(
@@ -108,6 +107,17 @@ pub async fn run(
     writer.await.context("the writer ended early")?.context("cannot close the database")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens on an address.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    // The usual 128 are too few for a fleet that starts at once: who finds the queue full waits
+    // a second for the next try of its operating system.
+    const WAITING: u32 = 1024;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 /// A future that ends at the first SIGTERM or SIGINT.
