@@ -3,6 +3,7 @@
 //! Pure: no IO, no clock, no randomness.
 
 mod dimension;
+mod dropped;
 mod hour;
 mod instance_id;
 mod normal_form;
@@ -15,13 +16,14 @@ mod value;
 mod window;
 
 pub use dimension::{Dimension, OTHER};
+pub use dropped::Dropped;
 pub use hour::{Hour, Moment};
 pub use instance_id::{InstanceId, MAX_ID_CHARS};
 pub use normal_form::UNKNOWN;
 pub use profile::Profile;
 pub use quantile::histogram_quantile;
 pub use release::newer_release;
-pub use report::{MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salvaged};
+pub use report::{Accepted, MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salvaged};
 pub use startup::{BOUNDS_MS, BUCKETS, StartupTimes};
 pub use value::{MAX_VALUE_CHARS, Value};
 pub use window::Window;

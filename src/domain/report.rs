@@ -1,17 +1,13 @@
 //! The report: as it is sent, and in its normal form.
 
-use std::fmt;
-
 use jiff::Timestamp;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, Visitor},
-};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 
 use super::{
-    Dimension, InstanceId, MAX_ID_CHARS, MAX_VALUE_CHARS, Profile, UNKNOWN, Value, normal_form,
+    Dimension, Dropped, InstanceId, MAX_ID_CHARS, MAX_VALUE_CHARS, Profile, UNKNOWN, Value,
+    dropped, normal_form,
 };
 
 /// Longest startup time: a day, in milliseconds. A longer one is a broken clock.
@@ -37,8 +33,8 @@ pub struct Report {
     pub profile: Profile,
     /// Start or heartbeat.
     pub kind: ReportKind,
-    /// Startup time in milliseconds, 0 to [`MAX_STARTUP_MS`]; `None` where the sender did not
-    /// state it and for a heartbeat, whose start was counted before.
+    /// Startup time in milliseconds, 1 to [`MAX_STARTUP_MS`]; `None` where the sender did not
+    /// measure it and for a heartbeat, whose start was counted before.
     pub startup_ms: Option<i64>,
     /// Time by the client's clock. Kept, never used for counting.
     pub timestamp: Option<Timestamp>,
@@ -94,14 +90,10 @@ pub struct ReportBody {
     )]
     #[schema(max_length = 64)]
     pub container_runtime: Option<String>,
-    /// Startup time in milliseconds.
-    #[validate(range(
-        min = 0,
-        max = "MAX_STARTUP_MS",
-        message = "must be a whole number from 0 to 86400000"
-    ))]
-    #[serde(default, deserialize_with = "whole_number")]
-    #[schema(minimum = 0, maximum = 86_400_000)]
+    /// Startup time in milliseconds, rounded to a whole number; 0 is not measured. One below 0 or
+    /// above 86400000 is dropped, and the start is counted.
+    #[serde(default, deserialize_with = "dropped::rounded")]
+    #[schema(value_type = Option<f64>)]
     pub startup_time_ms: Option<i64>,
     /// Kind of database.
     #[validate(
@@ -117,9 +109,10 @@ pub struct ReportBody {
     )]
     #[schema(max_length = 64)]
     pub telemetry_version: Option<String>,
-    /// Time by the client's clock (RFC 3339). Kept, never used for counting.
-    #[validate(custom(function = rfc3339))]
-    #[schema(format = DateTime)]
+    /// Time by the client's clock (RFC 3339). Kept, never used for counting. One in another form is
+    /// dropped, and the report is counted.
+    #[serde(default, deserialize_with = "dropped::text_or_number")]
+    #[schema(example = "2026-01-31T12:00:00Z")]
     pub timestamp: Option<String>,
     /// `start` (the default) or `heartbeat`.
     #[validate(custom(function = event_kind))]
@@ -137,20 +130,30 @@ impl ReportBody {
         }
         Self {
             instance_id: self.instance_id.map(normal_form::folded),
-            timestamp: self.timestamp.as_deref().and_then(present),
+            startup_time_ms: self.startup_time_ms.filter(|&time| time != 0), // 0 is not measured.
+            timestamp: self.timestamp.map(|time| time.trim().to_owned()),
             event: self.event.map(normal_form::folded).as_deref().and_then(present),
             ..self
         }
     }
 
-    /// Normalises, then checks every rule.
+    /// Normalises, drops what only the field produces, then checks every rule.
+    ///
+    /// # Errors
+    /// Each broken rule, by field.
+    pub fn accept(self) -> Result<Accepted, ValidationErrors> {
+        let mut body = self.normalised();
+        let dropped = body.drop_faults();
+        body.validate()?;
+        Ok(Accepted { report: body.checked(), dropped })
+    }
+
+    /// The report of [`ReportBody::accept`].
     ///
     /// # Errors
     /// Each broken rule, by field.
     pub fn into_report(self) -> Result<Report, ValidationErrors> {
-        let body = self.normalised();
-        body.validate()?;
-        Ok(body.checked())
+        self.accept().map(|accepted| accepted.report)
     }
 
     /// Makes a report of a record that is known to have happened, whatever it looks like: a
@@ -167,13 +170,10 @@ impl ReportBody {
             instance_id: fit(given.instance_id.clone(), MAX_ID_CHARS)
                 .filter(|id| !id.trim().is_empty())
                 .or_else(|| Some(UNKNOWN.to_owned())),
-            startup_time_ms: given
-                .startup_time_ms
-                .filter(|time| (0..=MAX_STARTUP_MS).contains(time)),
-            timestamp: given.timestamp.clone().filter(|time| rfc3339(time).is_ok()),
             event: given.event.clone().filter(|event| event_kind(event).is_ok()),
             ..given.clone()
         };
+        cut.drop_faults();
         // Twice, since the normal form of what is left may be a character longer.
         for _ in 0..2 {
             for dimension in Dimension::ALL {
@@ -184,6 +184,19 @@ impl ReportBody {
         }
         let altered = cut != given;
         Salvaged { report: cut.checked(), altered }
+    }
+
+    /// Drops the values that only the field produces.
+    fn drop_faults(&mut self) -> Vec<Dropped> {
+        let startup = self.startup_time_ms.and_then(dropped::startup_fault);
+        let timestamp = self.timestamp.as_deref().and_then(dropped::timestamp_fault);
+        if startup.is_some() {
+            self.startup_time_ms = None;
+        }
+        if timestamp.is_some() {
+            self.timestamp = None;
+        }
+        startup.into_iter().chain(timestamp).collect()
     }
 
     /// The field of a dimension.
@@ -235,6 +248,15 @@ impl From<Report> for ReportBody {
     }
 }
 
+/// Result of [`ReportBody::accept`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The report.
+    pub report: Report,
+    /// Values that the report was sent with and does not have.
+    pub dropped: Vec<Dropped>,
+}
+
 /// Result of [`ReportBody::salvage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Salvaged {
@@ -250,61 +272,12 @@ fn present(text: &str) -> Option<String> {
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
-/// Reads a whole number, which some clients write with a point. One that no `i64` holds becomes the
-/// nearest, which is out of every range.
-fn whole_number<'de, D: Deserializer<'de>>(given: D) -> Result<Option<i64>, D::Error> {
-    struct Whole(i64);
-
-    impl<'de> Deserialize<'de> for Whole {
-        fn deserialize<D: Deserializer<'de>>(given: D) -> Result<Self, D::Error> {
-            given.deserialize_any(WholeVisitor)
-        }
-    }
-
-    struct WholeVisitor;
-
-    impl Visitor<'_> for WholeVisitor {
-        type Value = Whole;
-
-        fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
-            text.write_str("a whole number")
-        }
-
-        fn visit_i64<E>(self, number: i64) -> Result<Whole, E> {
-            Ok(Whole(number))
-        }
-
-        fn visit_u64<E>(self, number: u64) -> Result<Whole, E> {
-            Ok(Whole(i64::try_from(number).unwrap_or(i64::MAX)))
-        }
-
-        #[expect(clippy::cast_possible_truncation, reason = "whole; beyond i64 it saturates")]
-        fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
-            if number.fract() == 0.0 {
-                return Ok(Whole(number as i64));
-            }
-            Err(E::invalid_type(de::Unexpected::Float(number), &self))
-        }
-    }
-
-    Ok(Option::<Whole>::deserialize(given)?.map(|whole| whole.0))
-}
-
 fn no_controls(value: &str) -> Result<(), ValidationError> {
     if value.chars().any(char::is_control) {
         return Err(ValidationError::new("control_character")
             .with_message("must not contain control characters".into()));
     }
     Ok(())
-}
-
-fn rfc3339(value: &str) -> Result<(), ValidationError> {
-    match value.parse::<Timestamp>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(ValidationError::new("rfc3339").with_message(
-            "must be a date and time of RFC 3339, such as 2026-01-31T12:00:00Z".into(),
-        )),
-    }
 }
 
 fn event_kind(value: &str) -> Result<(), ValidationError> {
@@ -340,10 +313,13 @@ mod tests {
             architecture in text(),
             os in text(),
             container_runtime in text(),
-            startup_time_ms in option::of(any::<i64>()),
+            startup_time_ms in option::of(prop_oneof![any::<i64>(), -2..3_i64, 1..100_000_000_i64]),
             db_type in text(),
             telemetry_version in text(),
-            timestamp in text(),
+            timestamp in prop_oneof![
+                text(),
+                any::<i32>().prop_map(|at| Some(Timestamp::from_second(at.into()).unwrap().to_string())),
+            ],
             event in text(),
         ) -> ReportBody {
             ReportBody {
@@ -365,7 +341,7 @@ mod tests {
         for value in values.into_iter().chain([&**id]) {
             assert!(!value.chars().any(char::is_control), "{value:?}");
         }
-        assert!(report.startup_ms.is_none_or(|time| (0..=86_400_000).contains(&time)));
+        assert!(report.startup_ms.is_none_or(|time| (1..=86_400_000).contains(&time)));
     }
 
     proptest! {
@@ -377,9 +353,10 @@ mod tests {
 
         #[test]
         fn what_is_accepted_keeps_the_rules(body in body()) {
-            if let Ok(report) = body.into_report() {
+            if let Ok(Accepted { report, .. }) = body.accept() {
                 assert_keeps_the_rules(&report);
-                prop_assert_eq!(ReportBody::from(report.clone()).into_report(), Ok(report));
+                let again = ReportBody::from(report.clone()).accept();
+                prop_assert_eq!(again, Ok(Accepted { report, dropped: Vec::new() }));
             }
         }
 
@@ -388,8 +365,11 @@ mod tests {
             let Salvaged { report, altered } = body.clone().salvage();
             assert_keeps_the_rules(&report);
             // Nothing is altered that could be accepted as it is, and the other way round.
-            match body.into_report() {
-                Ok(accepted) => prop_assert!(!altered && accepted == report),
+            match body.accept() {
+                Ok(accepted) => {
+                    prop_assert_eq!(altered, !accepted.dropped.is_empty());
+                    prop_assert_eq!(accepted.report, report);
+                }
                 Err(_) => prop_assert!(altered),
             }
         }

@@ -11,7 +11,7 @@ use super::{
     AppState, Peer, client_address::client_address, error::ApiError, extract::ReportJson,
     responses::ReportErrors,
 };
-use crate::domain::ReportBody;
+use crate::domain::{Accepted, ReportBody};
 
 /// Path of the route; its refusals are counted.
 pub const PATH: &str = "/collect";
@@ -43,7 +43,8 @@ pub async fn collect(
     // Before the body is read: who is over the limit costs as little as can be.
     let client = client_address(peer.ip(), request.headers(), &state.trusted_proxies);
     state.limits.check_client(client).inspect_err(|_| state.metrics.limited_client())?;
-    let ReportJson(report) = ReportJson::from_request(request, &state).await?;
+    let ReportJson(Accepted { report, dropped }) =
+        ReportJson::from_request(request, &state).await?;
     // A report that cannot be stored at present does not count against its instance.
     if state.ingest.is_ready() {
         state
@@ -52,5 +53,6 @@ pub async fn collect(
             .inspect_err(|_| state.metrics.limited_instance())?;
     }
     state.ingest.store(report).await?;
+    dropped.into_iter().for_each(|value| state.metrics.dropped(value));
     Ok(Json(Collected { status: "success", message: "Telemetry collected" }))
 }

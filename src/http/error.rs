@@ -28,6 +28,8 @@ pub enum ApiError {
     MalformedJson(String),
     /// The body does not say that it is JSON.
     NotJson,
+    /// The body is compressed.
+    Encoded,
     /// The body is over [`super::MAX_BODY`].
     TooLarge,
     /// The body ended early or did not arrive.
@@ -114,6 +116,11 @@ impl ApiError {
                 "/problems/not-json",
                 "The body must be application/json",
             ),
+            Self::Encoded => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "/problems/encoded-body",
+                "The body must not be compressed",
+            ),
             Self::InvalidReport(_) => (
                 S::UNPROCESSABLE_ENTITY,
                 "/problems/invalid-report",
@@ -140,6 +147,7 @@ impl ApiError {
         match self {
             Self::MalformedJson(text) | Self::InvalidParameter(text) => text.clone(),
             Self::NotJson => "Send the report as JSON, with Content-Type: application/json.".into(),
+            Self::Encoded => "Send the report without Content-Encoding.".into(),
             Self::TooLarge => format!("A body has at most {} bytes.", super::MAX_BODY),
             Self::BrokenBody => "The connection ended or the length was wrong.".into(),
             Self::InvalidReport(errors) => match errors.as_slice() {
@@ -181,6 +189,7 @@ impl IntoResponse for ApiError {
         let (status, kind, title) = self.kind();
         let (detail, retry_after) = (self.detail(), self.retry_after());
         let unauthorized = matches!(self, Self::Unauthorized);
+        let encoded = matches!(self, Self::Encoded);
         let (errors, cause) = match self {
             Self::InvalidReport(errors) => (errors, None),
             Self::Storage(error) => (Vec::new(), Some(error.to_string())),
@@ -204,6 +213,9 @@ impl IntoResponse for ApiError {
             // Whole seconds, rounded up: a client that comes back then is let in.
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if encoded {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -14,13 +14,16 @@ use validator::{ValidationErrors, ValidationErrorsKind};
 use super::{
     MAX_BODY,
     error::{ApiError, FieldError},
-    media_type::is_json,
+    media_type::{is_encoded, is_json},
 };
-use crate::domain::{Report, ReportBody};
+use crate::domain::{Accepted, ReportBody};
+
+/// Mark that some programs on Windows write before a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The report in the body, in its normal form and by all rules.
 #[derive(Debug)]
-pub struct ReportJson(pub Report);
+pub struct ReportJson(pub Accepted);
 
 impl<S: Sync> FromRequest<S> for ReportJson {
     type Rejection = ApiError;
@@ -29,9 +32,12 @@ impl<S: Sync> FromRequest<S> for ReportJson {
         if !is_json(request.headers()) {
             return Err(ApiError::NotJson);
         }
+        if is_encoded(request.headers()) {
+            return Err(ApiError::Encoded);
+        }
         let body = read_body(request.into_body()).await?;
-        let report = parse(&body)?.into_report().map_err(|errors| field_errors(&errors))?;
-        Ok(Self(report))
+        let accepted = parse(&body)?.accept().map_err(|errors| field_errors(&errors))?;
+        Ok(Self(accepted))
     }
 }
 
@@ -65,6 +71,7 @@ pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
 }
 
 fn parse(body: &[u8]) -> Result<ReportBody, ApiError> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let first = body.trim_ascii_start().first();
     // An array would be read as the fields in their order.
     if first.is_some_and(|first| *first != b'{') {
@@ -129,7 +136,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_body_makes_it_panic(body: Vec<u8>) {
-            let _ = parse(&body).map(ReportBody::into_report);
+            let _ = parse(&body).map(ReportBody::accept);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Media types of requests: the one in `Content-Type`, and those in `Accept`.
+//! Media types of requests: the one in `Content-Type`, and those in `Accept`; and `Content-Encoding`.
 
 use axum::http::{HeaderMap, header};
 use headers_accept::Accept;
@@ -18,6 +18,16 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 /// Returns whether `Content-Type` is that of a form.
 pub fn is_form(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|given| given == FORM)
+}
+
+/// Returns whether the body is compressed, or encoded in another way.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = codings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 /// `Content-Type` without its parameters: no route needs them, and clients get them wrong.
@@ -65,6 +75,24 @@ mod tests {
             assert!(!is_json(&with_content_type(name)), "{name}");
         }
         assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn each_coding_of_each_line_counts() {
+        let headers = |values: &[&'static str]| -> HeaderMap {
+            let values = values.iter().map(|value| value.parse().unwrap());
+            let mut headers = HeaderMap::new();
+            values.for_each(|value| {
+                headers.append(header::CONTENT_ENCODING, value);
+            });
+            headers
+        };
+        for plain in [&[][..], &[""], &["identity"], &["Identity , IDENTITY", ""]] {
+            assert!(!is_encoded(&headers(plain)), "{plain:?}");
+        }
+        for encoded in [&["gzip"][..], &["identity", "br"], &["identity,gzip"], &["identity;q=1"]] {
+            assert!(is_encoded(&headers(encoded)), "{encoded:?}");
+        }
     }
 
     #[test]

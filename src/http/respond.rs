@@ -18,6 +18,7 @@ use axum::{
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tower::Service as _;
+use tower_http::normalize_path::NormalizePath;
 
 use super::{
     AppState,
@@ -53,7 +54,11 @@ impl RequestIds {
 }
 
 /// Answers a request by the router. There is an answer even after a panic or a timeout.
-pub async fn answer(state: &AppState, mut router: Router, request: Request) -> Response {
+///
+/// A slash too many at either end of the path changes nothing: the stock client, whose address may
+/// have one, does not follow a redirect.
+pub async fn answer(state: &AppState, router: Router, request: Request) -> Response {
+    let mut router = NormalizePath::trim_trailing_slash(router);
     let id = state.request_ids.next();
     let (method, uri) = (request.method().clone(), request.uri().clone());
 
@@ -71,7 +76,7 @@ pub async fn answer(state: &AppState, mut router: Router, request: Request) -> R
             tracing::error!(id, %method, path, status, cause, "cannot answer");
         }
         // Limits have a count of their own.
-        if path == super::collect::PATH && kind != "limited" {
+        if path.trim_matches('/') == super::collect::PATH.trim_matches('/') && kind != "limited" {
             state.metrics.rejected(kind);
         }
     }

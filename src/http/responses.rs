@@ -56,7 +56,7 @@ error_answers! {
     ParameterErrors: "400" "InvalidParameter";
     /// Errors of the route that takes reports.
     ReportErrors:
-        "400" "MalformedBody", "408" "TooSlow", "413" "TooLarge", "415" "NotJson",
+        "400" "MalformedBody", "408" "TooSlow", "413" "TooLarge", "415" "UnsupportedBody",
         "422" "InvalidReport", "429" "Limited", "500" "Internal", "503" "NotStored";
     /// Errors of a route of the Prometheus API that has parameters.
     PrometheusErrors:

@@ -20,7 +20,7 @@ use prometheus_client::{
 
 use super::catalogue::Description;
 use crate::{
-    domain::ReportKind,
+    domain::{Dropped, ReportKind},
     storage::{Database, Sample},
 };
 
@@ -41,6 +41,18 @@ struct Rejected {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitedBy {
     by: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DroppedField {
+    field: &'static str,
+    reason: &'static str,
+}
+
+impl From<Dropped> for DroppedField {
+    fn from(dropped: Dropped) -> Self {
+        Self { field: dropped.field(), reason: dropped.reason() }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,6 +96,7 @@ pub struct Metrics {
     starts: Counter,
     heartbeats: Counter,
     rejected: Family<Rejected, Counter>,
+    dropped: Family<DroppedField, Counter>,
     limited_clients: Counter,
     limited_instances: Counter,
     batch_reports: Histogram,
@@ -111,6 +124,7 @@ impl Metrics {
             starts: accepted.get_or_create_owned(&Accepted { event: "start" }),
             heartbeats: accepted.get_or_create_owned(&Accepted { event: "heartbeat" }),
             rejected: Family::default(),
+            dropped: Family::default(),
             limited_clients: limited.get_or_create_owned(&LimitedBy { by: "client" }),
             limited_instances: limited.get_or_create_owned(&LimitedBy { by: "instance" }),
             batch_reports: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
@@ -120,12 +134,21 @@ impl Metrics {
             database_bytes: Gauge::default(),
             log_bytes: Gauge::default(),
         };
+        // A series that begins at 1 has no increase.
+        for dropped in Dropped::ALL {
+            drop(metrics.dropped.get_or_create(&dropped.into()));
+        }
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register("reports_accepted", "Reports stored since the start", accepted);
         registry.register(
             "reports_rejected",
             "Reports turned away since the start, by reason",
             metrics.rejected.clone(),
+        );
+        registry.register(
+            "fields_dropped",
+            "Values of stored reports dropped since the start, by field and reason",
+            metrics.dropped.clone(),
         );
         registry.register("reports_limited", "Reports over a rate limit since the start", limited);
         registry.register(
@@ -173,6 +196,11 @@ impl Metrics {
     /// Counts a report that was refused.
     pub fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&Rejected { reason }).inc();
+    }
+
+    /// Counts a value that was dropped from a report that was stored.
+    pub fn dropped(&self, dropped: Dropped) {
+        self.dropped.get_or_create(&dropped.into()).inc();
     }
 
     /// Counts a report of a client that is over its limit.

@@ -169,12 +169,12 @@ fn problems() -> [(&'static str, Vec<E>); 11] {
         ("InvalidReport", vec![E::InvalidReport(Vec::new())]),
         ("Limited", vec![E::Limited(Limited::Client { retry_after })]),
         ("MalformedBody", vec![E::MalformedJson(String::new()), E::BrokenBody]),
-        ("NotJson", vec![E::NotJson]),
         ("NotReady", vec![E::NotReady("")]),
         ("NotStored", vec![E::Refused(Refused::QueueFull), E::Refused(Refused::NotStored)]),
         ("TooLarge", vec![E::TooLarge]),
         ("TooSlow", vec![E::TooSlow]),
         ("Unauthorized", vec![E::Unauthorized]),
+        ("UnsupportedBody", vec![E::Encoded, E::NotJson]),
     ]
 }
 
@@ -201,6 +201,7 @@ fn describe_errors(document: &mut OpenApi) {
         let headers = [
             (header::RETRY_AFTER, "Retry-After", seconds()),
             (header::WWW_AUTHENTICATE, "WWW-Authenticate", text_header()),
+            (header::ACCEPT_ENCODING, "Accept-Encoding", text_header()),
         ];
         for (header, name, described) in headers {
             if answer.headers().contains_key(header) {
@@ -272,12 +273,7 @@ fn describe_rules(document: &mut OpenApi) {
                 *property = Schema::from(text).into();
             }
             ("timestamp", RefOr::T(Schema::Object(time))) => {
-                let blank = ObjectBuilder::new()
-                    .schema_type(Type::String)
-                    .pattern(Some(format!("^{blanks}$")));
-                let any_of = AnyOfBuilder::new().description(time.description.take());
-                let any_of = any_of.item(time.clone()).item(blank);
-                *property = Schema::AnyOf(any_of.build()).into();
+                time.schema_type = [Type::String, Type::Number, Type::Null].into_iter().collect();
             }
             ("instance_id", RefOr::T(Schema::Object(text))) => {
                 text.schema_type = Type::String.into();

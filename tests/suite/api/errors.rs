@@ -9,22 +9,16 @@ use crate::support::{App, report, show, stock};
 #[tokio::test]
 async fn every_refusal_of_a_report_is_a_problem_document() {
     let app = App::start().await;
-    let bodies: [(&str, String); 12] = [
+    let bodies: [(&str, String); 9] = [
         ("malformed_json", r#"{"instance_id": "a", }"#.into()),
         ("empty_body", String::new()),
         ("not_an_object", "[1, 2]".into()),
         ("wrong_type", report("a", json!({"startup_time_ms": "2500"})).to_string()),
-        ("fractional_number", report("a", json!({"startup_time_ms": 2500.5})).to_string()),
         ("no_id", r#"{"image_version": "v11.0.0"}"#.into()),
         ("blank_id", stock(" \t ").to_string()),
         ("control_character", report("a", json!({"os": "Li\u{7}nux"})).to_string()),
         ("too_long", report(&"x".repeat(129), json!({"db_type": "y".repeat(65)})).to_string()),
-        ("negative_time", report("a", json!({"startup_time_ms": -1})).to_string()),
-        ("absurd_time", report("a", json!({"startup_time_ms": 86_400_001})).to_string()),
-        (
-            "bad_timestamp_and_event",
-            report("a", json!({"timestamp": "yesterday", "event": "stop"})).to_string(),
-        ),
+        ("bad_event", report("a", json!({"event": "stop"})).to_string()),
     ];
     for (name, body) in bodies {
         assert_snapshot!(format!("refused_{name}"), show(app.post(body).await).await);
@@ -39,15 +33,6 @@ async fn limits_are_inclusive() {
         report(&"x".repeat(128), json!({"db_type": "ü".repeat(64), "startup_time_ms": 86_400_000}));
     app.report(&longest).await;
     assert_eq!(app.json("/deployments").await[0]["startup_time_ms"], 86_400_000);
-}
-
-#[tokio::test]
-async fn a_whole_number_may_have_a_point() {
-    let app = App::start().await;
-    app.report(&report("a", json!({"startup_time_ms": 2500.0}))).await;
-    assert_eq!(app.json("/deployments").await[0]["startup_time_ms"], 2500);
-    let body = report("a", json!({"startup_time_ms": 1e300})).to_string();
-    assert_eq!(app.post(body).await.status(), 422);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The server over HTTP, and the commands of its binary.
 
+mod bodies;
 mod collect;
 mod commands;
 mod concurrency;

@@ -82,13 +82,15 @@ async fn an_import_adds_to_what_is_there_and_only_once() {
         &source,
         "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
                                   startup_time_ms, db_type, telemetry_version, created_at)
-         VALUES ('later', 'v11.0.0', 'x86_64', '', 1, 'postgres', '1.0', '2026-01-30 09:00:00')",
+         VALUES ('later', 'v11.0.0', 'x86_64', '', 0, 'postgres', '1.0', '2026-01-30 09:00:00')",
     )
     .await;
     assert_eq!(import(&source).1, "imported 1 new reports; 0 broke a rule and were cut to fit\n");
 
     let app = App::start_in(folder, |_| ()).await;
     assert_eq!(app.json("/metrics").await["total_deployments"], 7);
+    // A time of 0 is not measured, as in a report.
+    assert_eq!(app.json("/deployments?limit=1").await[0]["startup_time_ms"], Value::Null);
     assert!(app.database.verify(app.now()).await.unwrap().is_clean());
 }
 

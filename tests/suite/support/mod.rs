@@ -182,6 +182,7 @@ pub async fn show(response: Response) -> String {
     let headers = [
         header::CONTENT_TYPE,
         header::ALLOW,
+        header::ACCEPT_ENCODING,
         header::RETRY_AFTER,
         header::WWW_AUTHENTICATE,
         header::LINK,
