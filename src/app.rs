@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, AppState, QUERIES_AT_ONCE, RequestIds, Shared},
+    http::{self, AppState, Proxies, QUERIES_AT_ONCE, RequestIds, Shared},
     ingest::{Ingest, Limits},
     metrics::Metrics,
     storage::Database,
@@ -81,7 +81,7 @@ pub async fn run(
         limits: Limits::new(config.rate_limit_per_minute, config.instance_rate_limit_per_hour),
         metrics,
         clock,
-        trusted_proxies: config.trusted_proxies.clone(),
+        proxies: Proxies::new(config.trusted_proxies.clone()),
         read_token: config.read_token.clone(),
         queries: Semaphore::new(QUERIES_AT_ONCE),
         request_ids: RequestIds::default(),

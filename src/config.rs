@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use http::HeaderValue;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use jiff::SignedDuration;
 
 /// Form of the log lines.
@@ -154,9 +154,19 @@ fn networks(list: &str) -> Result<Networks, String> {
     let network = |item: &str| {
         item.parse::<IpNet>()
             .or_else(|_| item.parse::<std::net::IpAddr>().map(IpNet::from))
+            .map(canonical)
             .map_err(|_| format!("{item:?} is not an address or a network such as 10.0.0.0/8"))
     };
     items(list).map(network).collect::<Result<_, _>>().map(Networks)
+}
+
+/// The IPv4 network that an IPv4-mapped one is: addresses are compared as IPv4 where they are such.
+fn canonical(network: IpNet) -> IpNet {
+    /// Bits of a mapped address before the IPv4 one.
+    const MAPPED: u8 = 96;
+    let IpNet::V6(mapped) = network else { return network };
+    let v4 = mapped.addr().to_ipv4_mapped().zip(mapped.prefix_len().checked_sub(MAPPED));
+    v4.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
 }
 
 /// Origins of a list, as a browser sends them.
@@ -171,4 +181,32 @@ fn origins(list: &str) -> Result<Origins, String> {
         }
     };
     items(list).map(origin).collect::<Result<_, _>>().map(Origins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_in_each_notation() {
+        for (given, expected) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:172.16.0.0/108, ::ffff:0:0/96", "172.16.0.0/12 0.0.0.0/0"),
+            ("::ffff:c0a8:0/112", "192.168.0.0/16"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("192.0.2.1,2001:db8::1", "192.0.2.1/32 2001:db8::1/128"),
+            // Not mapped, or wider than what is.
+            ("::/0", "::/0"),
+            ("::ffff:0:0/95", "::ffff:0.0.0.0/95"),
+            ("fd00::/8", "fd00::/8"),
+        ] {
+            let shown: Vec<String> =
+                networks(given).unwrap().0.iter().map(ToString::to_string).collect();
+            assert_eq!(shown.join(" "), expected, "{given}");
+        }
+        for given in ["::ffff:10.0.0.0/129", "10.0.0.0/33", "10.0.0", "eth0"] {
+            assert!(networks(given).is_err(), "{given}");
+        }
+    }
 }

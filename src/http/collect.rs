@@ -7,10 +7,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    AppState, Peer, client_address::client_address, error::ApiError, extract::ReportJson,
-    responses::ReportErrors,
-};
+use super::{AppState, Peer, error::ApiError, extract::ReportJson, responses::ReportErrors};
 use crate::domain::{Accepted, ReportBody};
 
 /// Path of the route; its refusals are counted.
@@ -41,8 +38,12 @@ pub async fn collect(
     request: Request,
 ) -> Result<Json<Collected>, ApiError> {
     // Before the body is read: who is over the limit costs as little as can be.
-    let client = client_address(peer.ip(), request.headers(), &state.trusted_proxies);
-    state.limits.check_client(client).inspect_err(|_| state.metrics.limited_client())?;
+    match state.proxies.client(peer.ip(), request.headers()) {
+        Some(client) => {
+            state.limits.check_client(client).inspect_err(|_| state.metrics.limited_client())?;
+        }
+        None => state.limits.check_hidden().inspect_err(|_| state.metrics.limited_proxy())?,
+    }
     let ReportJson(Accepted { report, dropped }) =
         ReportJson::from_request(request, &state).await?;
     // A report that cannot be stored at present does not count against its instance.

@@ -165,6 +165,9 @@ impl ApiError {
             Self::Limited(Limited::Instance { .. }) => {
                 "This instance has sent too many reports.".into()
             }
+            Self::Limited(Limited::Hidden { .. }) => {
+                "The clients behind this proxy have sent too many reports.".into()
+            }
             Self::Refused(_) => "The report was not stored; send it again later.".into(),
             Self::NotReady(text) => (*text).into(),
             Self::Storage(_) | Self::Internal(_) => {
@@ -175,9 +178,11 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Limited(Limited::Client { retry_after } | Limited::Instance { retry_after }) => {
-                Some(*retry_after)
-            }
+            Self::Limited(
+                Limited::Client { retry_after }
+                | Limited::Instance { retry_after }
+                | Limited::Hidden { retry_after },
+            ) => Some(*retry_after),
             Self::Refused(_) | Self::NotReady(_) => Some(RETRY),
             _ => None,
         }

@@ -9,6 +9,7 @@ mod extract;
 mod health;
 mod media_type;
 mod metrics;
+mod notices;
 mod openapi;
 mod prometheus;
 mod respond;
@@ -25,10 +26,10 @@ use axum::{
     middleware,
     routing::{MethodRouter, get, post},
 };
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+pub use client_address::Proxies;
 pub use openapi::DOCUMENT;
 pub use respond::{RequestIds, answer};
 pub use server::{Peer, serve};
@@ -65,7 +66,7 @@ pub struct Shared {
     /// The time of day.
     pub clock: Clock,
     /// Networks whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub proxies: Proxies,
     /// Token that opens the read routes.
     pub read_token: Option<String>,
     /// Turns of queries of the Prometheus API; see [`QUERIES_AT_ONCE`].

@@ -109,7 +109,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        http::{Peer, Shared, router},
+        http::{Peer, Proxies, Shared, router},
         ingest::{Ingest, Limits},
         metrics::Metrics,
         storage::Database,
@@ -129,7 +129,7 @@ pub(super) mod tests {
             limits: Limits::new(0, 0),
             metrics,
             clock,
-            trusted_proxies: Vec::new(),
+            proxies: Proxies::new(Vec::new()),
             read_token: None,
             queries: Semaphore::new(1),
             request_ids: RequestIds::default(),

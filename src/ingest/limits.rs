@@ -14,13 +14,19 @@ use governor::{
     clock::{Clock, DefaultClock},
     middleware::NoOpMiddleware,
     nanos::Nanos,
-    state::StateStore,
+    state::{InMemoryState, NotKeyed, StateStore},
 };
 use lru::LruCache;
 
 /// Number of clients, and of instances, that are remembered. The one not seen for longest is
 /// forgotten first and starts again with its full allowance.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
+
+/// Reports a minute from all clients together whose address a proxy hides, unless one client alone may
+/// send more. Their instances have a limit each, but ids cost nothing, so this is what bounds a flood:
+/// 100 reports a second are far below what the server stores. A fleet of 12,000 that restarts within
+/// two minutes is not refused; as many as the bound may come at once.
+const HIDDEN_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("not zero");
 
 /// The sender that has reported too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +41,11 @@ pub enum Limited {
         /// Time until the next report is accepted.
         retry_after: Duration,
     },
+    /// The clients whose address a proxy hides, together.
+    Hidden {
+        /// Time until the next report is accepted.
+        retry_after: Duration,
+    },
 }
 
 /// The limits that are in force.
@@ -42,6 +53,7 @@ pub enum Limited {
 pub struct Limits<C: Clock = DefaultClock> {
     clients: Option<Limiter<C>>,
     instances: Option<Limiter<C>>,
+    hidden: Option<RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>>,
 }
 
 impl Limits {
@@ -62,6 +74,10 @@ impl<C: Clock + Clone> Limits<C> {
                 .map(|limit| Limiter::new(Quota::per_minute(limit), clock.clone())),
             instances: NonZeroU32::new(instance_per_hour)
                 .map(|limit| Limiter::new(Quota::per_hour(limit), clock.clone())),
+            hidden: NonZeroU32::new(client_per_minute).map(|limit| {
+                let quota = Quota::per_minute(limit.max(HIDDEN_PER_MINUTE));
+                RateLimiter::direct_with_clock(quota, clock.clone())
+            }),
         }
     }
 
@@ -73,6 +89,17 @@ impl<C: Clock + Clone> Limits<C> {
     pub fn check_client(&self, address: IpAddr) -> Result<(), Limited> {
         let Some(limiter) = &self.clients else { return Ok(()) };
         limiter.check(client(address)).map_err(|retry_after| Limited::Client { retry_after })
+    }
+
+    /// Counts a report against all clients whose address a proxy hides.
+    ///
+    /// # Errors
+    /// [`Limited::Hidden`] if they have none left.
+    pub fn check_hidden(&self) -> Result<(), Limited> {
+        let Some(limiter) = &self.hidden else { return Ok(()) };
+        limiter.check().map_err(|until| Limited::Hidden {
+            retry_after: until.wait_time_from(limiter.clock().now()),
+        })
     }
 
     /// Counts a report against its instance.
@@ -186,6 +213,25 @@ mod tests {
         assert!(limits.check_client(address).is_ok());
     }
 
+    #[test]
+    fn hidden_clients_share_a_bound_that_is_never_below_that_of_one() {
+        for (client_per_minute, bound) in [(1, 6_000), (120, 6_000), (9_000, 9_000)] {
+            let clock = FakeRelativeClock::default();
+            let limits = Limits::with_clock(client_per_minute, 0, &clock);
+            for _ in 0..bound {
+                assert_eq!(limits.check_hidden(), Ok(()));
+            }
+            let Err(Limited::Hidden { retry_after }) = limits.check_hidden() else {
+                panic!("not limited");
+            };
+            clock.advance(retry_after);
+            assert_eq!(limits.check_hidden(), Ok(()));
+            assert!(limits.check_hidden().is_err());
+            // The bound of a client that is known is another one.
+            assert_eq!(limits.check_client(IpAddr::from([192, 0, 2, 1])), Ok(()));
+        }
+    }
+
     proptest! {
         /// The burst and the allowance earned since then bound the reports that are let in,
         /// in any distribution over time.
@@ -208,6 +254,7 @@ mod tests {
             for _ in 0..reports {
                 prop_assert!(limits.check_client(IpAddr::from([192, 0, 2, 1])).is_ok());
                 prop_assert!(limits.check_instance("a").is_ok());
+                prop_assert!(limits.check_hidden().is_ok());
             }
         }
     }

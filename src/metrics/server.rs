@@ -99,6 +99,7 @@ pub struct Metrics {
     dropped: Family<DroppedField, Counter>,
     limited_clients: Counter,
     limited_instances: Counter,
+    limited_proxies: Counter,
     batch_reports: Histogram,
     commit_seconds: Histogram,
     pruned: Counter,
@@ -127,6 +128,7 @@ impl Metrics {
             dropped: Family::default(),
             limited_clients: limited.get_or_create_owned(&LimitedBy { by: "client" }),
             limited_instances: limited.get_or_create_owned(&LimitedBy { by: "instance" }),
+            limited_proxies: limited.get_or_create_owned(&LimitedBy { by: "proxy" }),
             batch_reports: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             pruned: Counter::default(),
@@ -211,6 +213,11 @@ impl Metrics {
     /// Counts a report of an instance that is over its limit.
     pub fn limited_instance(&self) {
         self.limited_instances.inc();
+    }
+
+    /// Counts a report of a proxy that hides its clients, over their common limit.
+    pub fn limited_proxy(&self) {
+        self.limited_proxies.inc();
     }
 
     /// Counts the reports of a transaction, and the time that it took.

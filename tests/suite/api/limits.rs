@@ -1,9 +1,10 @@
 //! Limits of rate, size and access.
 
+use futures_util::StreamExt as _;
 use insta::assert_snapshot;
 use reqwest::{Method, Response, header};
 
-use crate::support::{App, report, show, stock};
+use crate::support::{App, Server, binary, report, show, stock};
 
 async fn forwarded(app: &App, client: &str, id: &str) -> Response {
     app.request(Method::POST, "/collect")
@@ -66,6 +67,92 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
     assert_eq!(forwarded(&app, "2001:db8:0:1::1", "e").await.status(), 200);
     assert_eq!(forwarded(&app, "2001:db8:0:1:ffff::2", "f").await.status(), 429);
     assert_eq!(forwarded(&app, "2001:db8:0:2::1", "g").await.status(), 200);
+}
+
+/// The proxy of one platform passes IPv6 clients on by the address of its bridge.
+#[tokio::test]
+async fn clients_that_a_proxy_hides_are_limited_by_instance_alone() {
+    let app = App::start_with(|config| {
+        config.rate_limit_per_minute = 1;
+        config.instance_rate_limit_per_hour = 2;
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    for (number, header) in ["127.0.0.9", "unknown", "", "127.0.0.9, 127.0.0.8"].iter().enumerate()
+    {
+        for report in 0..2 {
+            let answer = forwarded(&app, header, &format!("{number}-{report}")).await;
+            assert_eq!(answer.status(), 200, "{header}");
+        }
+    }
+    for id in ["a", "b", "c"] {
+        app.report(&stock(id)).await; // Without the header.
+    }
+    // Each instance keeps its own limit, and so does a client that is known.
+    app.report(&stock("a")).await;
+    assert_eq!(forwarded(&app, "unknown", "a").await.status(), 429);
+    assert_eq!(forwarded(&app, "192.0.2.1", "d").await.status(), 200);
+    assert_eq!(forwarded(&app, "192.0.2.1", "e").await.status(), 429);
+}
+
+#[tokio::test]
+async fn hidden_clients_together_have_a_bound() {
+    let app = App::start_with(|config| {
+        config.rate_limit_per_minute = 1;
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    // Refused reports count, and cost the test less.
+    let mut answers = futures_util::stream::iter(0..7000)
+        .map(|_| async { app.post("{").await })
+        .buffer_unordered(16);
+    let mut limited = 0;
+    while let Some(answer) = answers.next().await {
+        if answer.status() != 429 {
+            assert_eq!(answer.status(), 400);
+            continue;
+        }
+        limited += 1;
+        if limited == 1 {
+            assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+            assert_snapshot!("limited_proxy", show(answer).await);
+        }
+    }
+    assert!(limited > 0);
+    // A client that is known is not refused because of them.
+    assert_eq!(forwarded(&app, "192.0.2.1", "a").await.status(), 200);
+}
+
+/// The log names the situation and the setting, once, and no address.
+#[tokio::test]
+async fn a_proxy_that_hides_its_clients_is_logged_once_an_hour() {
+    let cases = [
+        ("127.0.0.1", None, "sends no X-Forwarded-For"),
+        ("127.0.0.1", Some("127.0.0.1"), "has addresses of TRUSTED_PROXIES alone"),
+        ("127.0.0.1", Some("unknown"), "writes no address into X-Forwarded-For"),
+        ("", Some("198.51.100.23"), "such as TRUSTED_PROXIES=127.0.0.0/8"),
+    ];
+    let client = reqwest::Client::new();
+    for (trusted, header, line) in cases {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let server = Server::start_command(
+            binary().env("DATABASE_URL", database).env("TRUSTED_PROXIES", trusted),
+        );
+        for id in ["a", "b", "c"] {
+            let mut request = client.post(server.url("/collect")).json(&stock(id));
+            if let Some(header) = header {
+                request = request.header("x-forwarded-for", header);
+            }
+            assert_eq!(request.send().await.unwrap().status(), 200);
+        }
+        let (status, log) = server.terminate();
+        assert!(status.success());
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+        assert_eq!(warnings.len(), 1, "{log}");
+        assert!(warnings[0].contains(line) && warnings[0].contains("docs/proxies.md"), "{log}");
+        assert!(!log.contains("198.51.100.23") && !log.contains("127.0.0.1:"), "{log}");
+    }
 }
 
 #[tokio::test]

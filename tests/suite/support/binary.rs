@@ -31,15 +31,16 @@ impl Server {
         )
     }
 
-    /// Starts it by a command that ends up as the server.
+    /// Starts it by a command that ends up as the server, without a rate limit that it does not set.
     pub fn start_command(command: &mut Command) -> Self {
-        let mut process = command
-            .env("SERVER_ADDRESS", "127.0.0.1:0")
-            .env("RATE_LIMIT_PER_MINUTE", "0")
-            .env("INSTANCE_RATE_LIMIT_PER_HOUR", "0")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let given: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        for limit in ["RATE_LIMIT_PER_MINUTE", "INSTANCE_RATE_LIMIT_PER_HOUR"] {
+            if !given.iter().any(|name| name == limit) {
+                command.env(limit, "0");
+            }
+        }
+        let mut process =
+            command.env("SERVER_ADDRESS", "127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(process.stderr.take().unwrap());
         let address = ([0, 0, 0, 0], 0).into();
         let mut server = Self { process, address, first_line: String::new(), log };
