@@ -5,6 +5,7 @@
 //!
 //! ```sh
 //! cargo test --test suite prometheus:: -- --ignored
+//! cargo test --test suite proxies:: -- --ignored
 //! cargo test --test suite containers:: -- --ignored
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -13,4 +14,5 @@ mod api;
 mod architecture;
 mod containers;
 mod prometheus;
+mod proxies;
 mod support;

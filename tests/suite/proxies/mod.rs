@@ -1,0 +1,6 @@
+//! The server behind real reverse proxies, configured as docs/proxies.md says. These tests need
+//! `nginx`, `haproxy` and `caddy`.
+
+mod behind;
+mod process;
+mod relay;
