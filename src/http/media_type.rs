@@ -1,8 +1,7 @@
 //! Media types of requests: the one in `Content-Type`, and those in `Accept`; and `Content-Encoding`.
 
 use axum::http::{HeaderMap, header};
-use headers_accept::Accept;
-use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, names};
+use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, Value, names};
 
 const FORM: MediaType =
     MediaType::new(names::APPLICATION, Name::new_unchecked("x-www-form-urlencoded"));
@@ -36,21 +35,70 @@ fn content_type(headers: &HeaderMap) -> Option<MediaType<'_>> {
     MediaType::parse(given.split(';').next()?.trim()).ok()
 }
 
-/// The answer that `Accept` asks for most, of those that `offer` has for a media range.
-pub fn preferred<T>(headers: &HeaderMap, offer: impl Fn(&MediaTypeBuf) -> Option<T>) -> Option<T> {
-    let accept: Accept = headers.get(header::ACCEPT)?.try_into().ok()?;
-    accept
-        .media_types()
-        .filter_map(|range| Some((offer(range)?, quality(range))))
-        .filter(|(_, quality)| *quality > 0.0)
-        // Of several that are wanted as much the first one is taken.
-        .reduce(|best, other| if other.1 > best.1 { other } else { best })
-        .map(|(offered, _)| offered)
+/// The answer whose media type `Accept` asks for most (RFC 9110, section 12.5.1); of several that
+/// it wants as much, the first. `None` where it asks for none of them.
+///
+/// A range that names an offer without its parameters, or with others, asks for it: a client that
+/// knows another version of a format can read ours.
+pub fn preferred<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Option<T> {
+    let ranges = accepted(headers);
+    let mut best = None;
+    for (offer, answer) in offers {
+        let Ok(offer) = MediaType::parse(offer) else { continue };
+        // The range that is most specific counts, even if another one wants the offer more.
+        let wanted = ranges
+            .iter()
+            .filter_map(|range| Some((specificity(range, &offer)?, quality(range))))
+            .max_by(|(a, p), (b, q)| a.cmp(b).then(p.total_cmp(q)));
+        if let Some((_, quality)) = wanted
+            && quality > best.map_or(0.0, |(_, best)| best)
+        {
+            best = Some((*answer, quality));
+        }
+    }
+    best.map(|(answer, _)| answer)
 }
 
+/// The media ranges of all `Accept` lines. One that is malformed is left out.
+fn accepted(headers: &HeaderMap) -> Vec<MediaTypeBuf> {
+    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(elements).filter_map(|range| range.trim().parse().ok()).collect()
+}
+
+/// The elements of a list with commas between them, which may also stand in a quoted text.
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut previous) = (false, ' ');
+    list.split(move |character| {
+        let escaped = quoted && previous == '\\';
+        quoted ^= character == '"' && !escaped;
+        // An escaped backslash escapes nothing.
+        previous = if escaped { ' ' } else { character };
+        character == ',' && !quoted
+    })
+}
+
+/// How specific a media range is about an offer; `None` where it is about something else.
+fn specificity(range: &MediaTypeBuf, offer: &MediaType<'_>) -> Option<(u8, bool)> {
+    let same = |(name, value): (Name<'_>, Value<'_>)| {
+        name == names::Q || offer.get_param(name).is_some_and(|own| own == value)
+    };
+    let (ty, subty) = (range.ty(), range.subty());
+    if (ty, subty) == (names::_STAR, names::_STAR) {
+        Some((0, false))
+    } else if (ty, subty) == (offer.ty, names::_STAR) {
+        Some((1, false))
+    } else if (ty, subty) == (offer.ty, offer.subty) {
+        let parameters = range.params().filter(|(name, _)| *name != names::Q).count();
+        Some((2, parameters > 0 && range.params().all(same)))
+    } else {
+        None
+    }
+}
+
+/// The weight of a media range: from 0, which is not acceptable, to 1.
 fn quality(range: &MediaTypeBuf) -> f32 {
-    let given = range.get_param(names::Q).and_then(|q| q.as_str().parse().ok());
-    given.unwrap_or(1.0)
+    let Some(given) = range.get_param(names::Q) else { return 1.0 };
+    given.as_str().parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0)
 }
 
 #[cfg(test)]

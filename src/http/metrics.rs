@@ -6,7 +6,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, names};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -99,8 +98,8 @@ async fn scrape(state: &AppState, format: ScrapeFormat) -> Result<Response, ApiE
         .scrape(sizes, fleet, format)
         .map_err(|error| ApiError::Internal(error.to_string()))?;
     let content_type = match format {
-        ScrapeFormat::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-        ScrapeFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ScrapeFormat::Prometheus => TEXT,
+        ScrapeFormat::OpenMetrics => OPENMETRICS,
     };
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
@@ -112,67 +111,118 @@ enum Format {
     Scrape(ScrapeFormat),
 }
 
-/// The form that the client prefers; JSON where it does not say.
+/// The forms in the order in which the server prefers them. `*/*` comes from people and programs
+/// that know no scrape, so JSON is the first.
+const FORMATS: [(&str, Format); 3] = [
+    ("application/json", Format::Json),
+    (TEXT, Format::Scrape(ScrapeFormat::Prometheus)),
+    (OPENMETRICS, Format::Scrape(ScrapeFormat::OpenMetrics)),
+];
+/// The media type of the text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// That of OpenMetrics.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The form that the client prefers; JSON where it asks for none that there is.
 fn wanted_format(headers: &HeaderMap) -> Format {
-    preferred(headers, format_of).unwrap_or(Format::Json)
-}
-
-/// The form that a media range asks for, if there is one. `text/*` and `text/plain` without a
-/// version come from a person's client and not from a scrape.
-fn format_of(range: &MediaTypeBuf) -> Option<Format> {
-    const JSON: MediaType = MediaType::new(names::APPLICATION, names::JSON);
-    const PLAIN: MediaType = MediaType::new(names::TEXT, names::PLAIN);
-    const OPENMETRICS: Name = Name::new_unchecked("openmetrics-text");
-    const VERSION: Name = Name::new_unchecked("version");
-
-    if range.essence() == JSON || range.ty() == names::_STAR {
-        Some(Format::Json)
-    } else if range.ty() == names::APPLICATION && range.subty() == OPENMETRICS {
-        Some(Format::Scrape(ScrapeFormat::OpenMetrics))
-    } else if range.essence() == PLAIN
-        && range.get_param(VERSION).is_some_and(|version| version == "0.0.4")
-    {
-        Some(Format::Scrape(ScrapeFormat::Prometheus))
-    } else {
-        None
-    }
+    preferred(headers, &FORMATS).unwrap_or(Format::Json)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PROMETHEUS: Format = Format::Scrape(ScrapeFormat::Prometheus);
-    const OPENMETRICS: Format = Format::Scrape(ScrapeFormat::OpenMetrics);
+    const PLAIN: Format = Format::Scrape(ScrapeFormat::Prometheus);
+    const OPEN: Format = Format::Scrape(ScrapeFormat::OpenMetrics);
 
-    fn format(accept: &str) -> Format {
+    fn format(lines: &[&str]) -> Format {
+        let lines = lines.iter().map(|line| (header::ACCEPT, line.parse().unwrap()));
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        lines.for_each(|(name, line)| {
+            headers.append(name, line);
+        });
         wanted_format(&headers)
     }
 
     #[test]
     fn json_is_the_default() {
-        assert_eq!(wanted_format(&HeaderMap::new()), Format::Json);
-        for accept in ["*/*", "application/json", "text/html, */*;q=0.8", "text/plain", "nonsense"]
-        {
-            assert_eq!(format(accept), Format::Json, "{accept}");
+        assert_eq!(format(&[]), Format::Json);
+        for accept in [
+            "",
+            "*/*",
+            "application/json",
+            "application/*",
+            "text/html, */*;q=0.8",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8",
+            "image/png",
+            "nonsense",
+            "*/*;q=0",
+            "text/plain;q=0",
+            "text/plain;version=0.0.4;q=0",
+            "text/plain;q=0, text/*;q=0, */*;q=0.1",
+            "application/json, text/plain;version=0.0.4;q=0.9",
+            "text/plain, application/json",
+            "text/plain;q=1.5",
+        ] {
+            assert_eq!(format(&[accept]), Format::Json, "{accept}");
         }
     }
 
     #[test]
-    fn a_scrape_gets_the_format_that_it_prefers() {
-        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+    fn text_in_any_version_is_the_text_format() {
+        for accept in [
+            "text/plain",
+            "TEXT/Plain ; Q=0.5",
+            "text/*",
+            "text/plain;version=0.0.4",
+            "text/plain; version=\"0.0.4\"; charset=utf-8",
+            "text/plain;version=1.0.0",
+            "text/plain;version=1.0.0;escaping=underscores;q=0.7",
+            "text/plain;charset=utf-8",
+            "text/plain, nonsense",
+            "text/plain;note=\"a, b\"",
+            "text/html, text/plain;q=0.9, */*;q=0.8",
+            "application/json;q=0.5, text/plain",
+            "application/json;q=0, */*",
+            "application/openmetrics-text;q=0.2, text/plain;version=0.0.4;q=0.9",
+            "application/openmetrics-text;q=0, text/plain;q=0.1",
+        ] {
+            assert_eq!(format(&[accept]), PLAIN, "{accept}");
+        }
+    }
+
+    #[test]
+    fn openmetrics_where_it_is_asked_for_most() {
+        // Of Prometheus 2 and 3, and of another scraper.
+        for accept in [
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
+             q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
              application/openmetrics-text;version=0.0.1;q=0.4,\
              text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,\
-             */*;q=0.1";
-        assert_eq!(format(prometheus_3), OPENMETRICS);
-        assert_eq!(format("text/plain;version=0.0.4"), PROMETHEUS);
+             */*;q=0.1",
+            "application/openmetrics-text",
+            "text/plain;q=0.5, application/openmetrics-text; version=0.0.1",
+        ] {
+            assert_eq!(format(&[accept]), OPEN, "{accept}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_range_counts() {
         assert_eq!(
-            format("application/openmetrics-text;q=0.2, text/plain;version=0.0.4;q=0.9"),
-            PROMETHEUS
+            format(&["text/plain;version=0.0.4;q=0.1, text/plain, */*;q=0.5"]),
+            Format::Json
         );
-        assert_eq!(format("application/json, text/plain;version=0.0.4;q=0.9"), Format::Json);
-        assert_eq!(format("text/plain;version=0.0.4;q=0"), Format::Json);
+        assert_eq!(format(&["*/*, application/json;q=0.3, application/*;q=0.2"]), PLAIN);
+        assert_eq!(format(&["text/*, text/plain;q=0.2, application/json;q=0.3"]), Format::Json);
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        assert_eq!(format(&["text/html", "text/plain;q=0.5"]), PLAIN);
+        assert_eq!(format(&["application/openmetrics-text;q=0.4", "text/plain;q=0.5"]), PLAIN);
+        assert_eq!(format(&["text/plain;q=0.4", "application/openmetrics-text;q=0.5"]), OPEN);
+        assert_eq!(format(&["nonsense", "*/*"]), Format::Json);
     }
 }
