@@ -165,10 +165,10 @@ pub fn bucket_bounds() -> [f64; BUCKETS] {
     })
 }
 
-/// Value of [`BUCKET_LABEL`] in the Prometheus text format.
+/// Value of [`BUCKET_LABEL`] as OpenMetrics spells it, and Prometheus 3 stores it: `1.0`, not `1`.
 #[must_use]
 pub fn bucket_label(bound: f64) -> String {
-    if bound == f64::INFINITY { "+Inf".to_owned() } else { bound.to_string() }
+    if bound == f64::INFINITY { "+Inf".to_owned() } else { format!("{bound:?}") }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The server's own metrics, `telemetry_…`.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::catalogue::Description;
+use super::catalogue::{BUCKET_LABEL, Description, bucket_label};
 use crate::{
     domain::{Dropped, ReportKind},
     storage::{Database, Sample},
@@ -78,6 +78,8 @@ pub struct Sizes {
     pub database_bytes: u64,
     /// Size of its write-ahead log.
     pub log_bytes: u64,
+    /// Number of reads that were interrupted.
+    pub interrupted: u64,
 }
 
 impl Sizes {
@@ -85,7 +87,7 @@ impl Sizes {
     #[must_use]
     pub fn of(database: &Database, queue: usize) -> Self {
         let (database_bytes, log_bytes) = database.bytes().unwrap_or_default();
-        Self { queue, database_bytes, log_bytes }
+        Self { queue, database_bytes, log_bytes, interrupted: database.interrupted() }
     }
 }
 
@@ -106,6 +108,7 @@ pub struct Metrics {
     queue: Gauge,
     database_bytes: Gauge,
     log_bytes: Gauge,
+    interrupted: Counter,
 }
 
 impl Default for Metrics {
@@ -135,6 +138,7 @@ impl Metrics {
             queue: Gauge::default(),
             database_bytes: Gauge::default(),
             log_bytes: Gauge::default(),
+            interrupted: Counter::default(),
         };
         // A series that begins at 1 has no increase.
         for dropped in Dropped::ALL {
@@ -185,6 +189,11 @@ impl Metrics {
             "Size of the write-ahead log",
             Unit::Bytes,
             metrics.log_bytes.clone(),
+        );
+        registry.register(
+            "reads_interrupted",
+            "Reads that were interrupted since the start, as nobody waited for them any more",
+            metrics.interrupted.clone(),
         );
         registry.register(
             "build",
@@ -290,6 +299,7 @@ impl Metrics {
         self.queue.set(i64::try_from(sizes.queue).unwrap_or(i64::MAX));
         self.database_bytes.set(i64::try_from(sizes.database_bytes).unwrap_or(i64::MAX));
         self.log_bytes.set(i64::try_from(sizes.log_bytes).unwrap_or(i64::MAX));
+        self.interrupted.inner().store(sizes.interrupted, Ordering::Relaxed);
     }
 
     /// The metrics of `fleet` and the server's own, in a text format.
@@ -311,6 +321,7 @@ impl Metrics {
             ScrapeFormat::Prometheus => {
                 prometheus_text::encode(&mut out, &fleet_registry)?;
                 prometheus_text::encode(&mut out, &own)?;
+                out = spell_bounds(&out);
             }
             ScrapeFormat::OpenMetrics => {
                 text::encode_registry(&mut out, &fleet_registry)?;
@@ -319,5 +330,37 @@ impl Metrics {
             }
         }
         Ok(out)
+    }
+}
+
+/// The text format with the bounds of buckets spelled as in OpenMetrics. Prometheus keeps them as
+/// they are written, so that the same query works on either scrape.
+fn spell_bounds(text: &str) -> String {
+    let label = format!("{BUCKET_LABEL}=\"");
+    let mut spelled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(&label) {
+        spelled += before;
+        spelled += &label;
+        rest = after;
+        if before.ends_with(['{', ','])
+            && let Some((bound, _)) = after.split_once('"')
+            && let Ok(number) = bound.parse()
+        {
+            spelled += &bucket_label(number);
+            rest = &after[bound.len()..];
+        }
+    }
+    spelled + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bounds_are_spelled_anew() {
+        let text = "a_bucket{le=\"1\"} 1\na_bucket{b=\"x\",le=\"+Inf\"} 1\nc{role=\"1\",d=\"le=\\\"1\\\"\"} 1\n";
+        assert_eq!(spell_bounds(text), text.replace("{le=\"1\"", "{le=\"1.0\""));
     }
 }

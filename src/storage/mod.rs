@@ -9,6 +9,7 @@ mod json;
 mod maintain;
 mod profiles;
 mod read;
+mod readers;
 mod write;
 
 use std::{
@@ -19,12 +20,9 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    ConnectOptions, Connection, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::{
-        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
-        SqliteSynchronous,
-    },
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 pub use maintain::{ImportError, Moved, Verdict};
@@ -34,23 +32,17 @@ pub use read::{
     ActiveInstances, Activity, Breakdown, Groups, Interval, Period, ReportFilter, StartupBreakdown,
     StoredReport, Table, Totals,
 };
+use readers::{Reader, Readers};
 pub use write::{LONGEST_GAP, Sample, Writer, is_counter};
 
 use crate::domain::StartupTimes;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Readers that may work at the same time.
-const READERS: u32 = 4;
 /// Time for which a connection waits while another process writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Rows that a reader hands over before it waits for them to be taken: a page of reports is
-/// then a few changes of thread instead of many.
-const ROWS_AT_A_TIME: usize = 1000;
-/// Sizes of SQLite's page caches, in its unit: minus kibibytes. Pages that they do not hold are
-/// still in the operating system's cache.
+/// Size of the writer's page cache, in SQLite's unit: minus kibibytes.
 const WRITER_CACHE: &str = "-2000";
-const READER_CACHE: &str = "-1000";
 
 /// Error of the database. It is for the log, since it may name files and SQL.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +121,7 @@ pub enum OpenError {
 pub struct Database {
     path: PathBuf,
     writer: SqliteConnectOptions,
-    readers: SqlitePool,
+    readers: Readers,
     /// Profiles that were read so far, in the order of their numbers.
     profiles: Arc<Mutex<Arc<Numbered>>>,
     /// The latest activity that was computed.
@@ -150,7 +142,7 @@ impl Database {
             std::fs::create_dir_all(folder)
                 .map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
         }
-        let readers = options.clone().read_only(true).pragma("cache_size", READER_CACHE);
+        let readers = Readers::new(&options);
         let writer = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -170,11 +162,6 @@ impl Database {
         write_bounds(&mut connection).await.map_err(|source| open_error(&path, source))?;
         connection.close().await.map_err(|source| open_error(&path, source))?;
 
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .test_before_acquire(false)
-            .connect_lazy_with(readers.row_buffer_size(ROWS_AT_A_TIME));
         Ok(Self { path, writer, readers, profiles: Arc::default(), activity: Arc::default() })
     }
 
@@ -212,12 +199,23 @@ impl Database {
         Ok((std::fs::metadata(&self.path)?.len(), log_bytes))
     }
 
-    /// Reads from the database, to show that it answers.
+    /// A connection to read on.
+    async fn reader(&self) -> sqlx::Result<Reader> {
+        self.readers.acquire().await
+    }
+
+    /// Number of reads that were interrupted, since nobody waited for them any more.
+    #[must_use]
+    pub fn interrupted(&self) -> u64 {
+        self.readers.interrupted()
+    }
+
+    /// Reads from the database, to show that it answers. Waits for no other read.
     ///
     /// # Errors
     /// The database's error.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query_scalar!("SELECT instances FROM totals").fetch_one(&self.readers).await?;
+        sqlx::query_scalar!("SELECT instances FROM totals").fetch_one(self.readers.probe()).await?;
         Ok(())
     }
 

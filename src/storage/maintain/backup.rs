@@ -8,7 +8,7 @@ impl Database {
     /// # Errors
     /// The database's error, such as that the file exists.
     pub async fn backup(&self, file: &str) -> Result<()> {
-        sqlx::query!("VACUUM INTO ?", file).execute(&self.readers).await?;
+        sqlx::query!("VACUUM INTO ?", file).execute(&mut *self.reader().await?).await?;
         Ok(())
     }
 }

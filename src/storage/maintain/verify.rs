@@ -33,7 +33,7 @@ impl Database {
     /// # Errors
     /// The database's error.
     pub async fn verify(&self, now: Timestamp) -> Result<Verdict> {
-        let mut connection = self.readers.acquire().await?;
+        let mut connection = self.reader().await?;
         // All reports are sorted, so on disk and not in memory.
         sqlx::query("PRAGMA temp_store = file").execute(&mut *connection).await?;
         let mut snapshot = connection.begin().await?;

@@ -76,7 +76,7 @@ impl Database {
                    WHERE hour IN (SELECT value FROM json_each(?))"#,
                 wanted
             )
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
             for row in rows {
                 let active: Vec<[i64; 7]> = json::decode(&row.active)?;
@@ -117,7 +117,7 @@ impl Database {
                FROM json_each(?)"#,
             moments
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let mut at: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for row in rows {
@@ -136,7 +136,7 @@ impl Database {
             r#"SELECT position, instances, returning_instances FROM totals
                INNER JOIN watermarks ON name = 'indexed'"#
         )
-        .fetch_one(&self.readers)
+        .fetch_one(&mut *self.reader().await?)
         .await?;
         let state = [hour, indexed.position, indexed.instances, indexed.returning_instances];
         let known = Arc::clone(&self.activity.lock().unwrap_or_else(PoisonError::into_inner));
@@ -160,7 +160,7 @@ impl Database {
                HAVING sum(instances) > 0"#,
             hour
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let by_profile = rows
             .into_iter()

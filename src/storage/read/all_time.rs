@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::table::count;
 use crate::{
@@ -55,7 +55,8 @@ impl Database {
     /// # Errors
     /// The database's error.
     pub async fn breakdown(&self, dimension: Dimension) -> Result<Vec<Breakdown>> {
-        let mut snapshot = self.readers.begin().await?;
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await?;
         let counts = counts(&mut snapshot).await?;
         let profiles = self.profiles_in(&mut snapshot).await?;
         Ok(breakdown(&profiles, &counts, dimension))
@@ -69,7 +70,8 @@ impl Database {
         &self,
         dimensions: [Dimension; N],
     ) -> Result<(Totals, [Vec<Breakdown>; N])> {
-        let mut snapshot = self.readers.begin().await?;
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await?;
         let counts = counts(&mut snapshot).await?;
         let row = sqlx::query!(
             r#"SELECT instances, returning_instances,

@@ -26,7 +26,7 @@ impl Database {
                    ON past.hour = (SELECT max(hour) FROM snapshots WHERE hour <= value)"#,
             hours
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let mut table = vec![vec![None; moments.len()]];
         for row in rows {

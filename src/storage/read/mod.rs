@@ -42,7 +42,10 @@ mod tests {
             (include_str!("timeseries.sql"), "rollups"),
         ] {
             let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-            let plan = sqlx::query(explain).fetch_all(&database.readers).await.unwrap();
+            let plan = sqlx::query(explain)
+                .fetch_all(&mut *database.reader().await.unwrap())
+                .await
+                .unwrap();
             let plan: Vec<String> = plan.iter().map(|step| step.get("detail")).collect();
             let search =
                 format!("SEARCH {table} USING PRIMARY KEY (span=? AND period>? AND period<?)");

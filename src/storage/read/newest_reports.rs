@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sqlx::Connection as _;
 
 use crate::{
     domain::{Hour, InstanceId, Profile, ReportKind},
@@ -55,7 +56,8 @@ impl Database {
         filter: &ReportFilter,
         limit: u32,
     ) -> Result<Vec<StoredReport>> {
-        let mut snapshot = self.readers.begin().await?;
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await?;
         let since = filter.since.map_or(i64::MIN, Timestamp::as_millisecond);
         let until = filter.until.map_or(i64::MAX, Timestamp::as_millisecond);
 

@@ -22,7 +22,7 @@ impl Database {
     /// # Errors
     /// The database's error.
     pub async fn profiles(&self) -> Result<Arc<Numbered>> {
-        Ok(self.profiles_in(&mut *self.readers.acquire().await?).await?)
+        Ok(self.profiles_in(&mut *self.reader().await?).await?)
     }
 
     /// The profiles that a snapshot knows, and perhaps later ones. Profiles are never changed, so
@@ -51,7 +51,7 @@ impl Database {
             r#"SELECT profile AS "profile!", sum(starts) AS "starts!: i64" FROM counts
                WHERE span = 0 GROUP BY profile HAVING sum(starts) > 0"#
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let starts = rows.into_iter().map(|row| (row.profile, count(row.starts))).collect();
         let profiles = self.profiles().await?;
@@ -67,7 +67,7 @@ impl Database {
             r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM counts
                WHERE span = 24 AND starts > 0 GROUP BY profile"#
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let first = rows.into_iter().map(|row| (row.profile, Hour::new(row.hour))).collect();
         let profiles = self.profiles().await?;

@@ -17,7 +17,7 @@ impl Database {
     /// The database's error.
     pub async fn sample_series(&self) -> Result<Vec<(i64, String)>> {
         let rows = sqlx::query!("SELECT id, name FROM sample_series ORDER BY name")
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
     }
@@ -38,7 +38,7 @@ impl Database {
                    )"#,
             wanted
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let mut table = vec![vec![None; series.len()]];
         for row in rows {
@@ -74,7 +74,7 @@ impl Database {
             wanted,
             minutes
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let mut table = vec![vec![None; times.len()]; series.len()];
         for row in rows {

@@ -17,7 +17,7 @@ impl Database {
     pub async fn starts_at(&self, moments: &[Moment], groups: &Groups) -> Result<Table<u64>> {
         let (parts, members) = (json::encode(&stretches(moments))?, json::encode(groups)?);
         let rows = sqlx::query_file!("src/storage/read/starts_at.sql", parts, members)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *self.reader().await?)
             .await?;
         let mut table = empty_table(moments.len(), groups);
         for row in rows {

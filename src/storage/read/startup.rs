@@ -1,7 +1,7 @@
 //! Startup times: of all time or some days, by dimension; and as they stood at moments of the past.
 
 use futures_util::TryStreamExt as _;
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
     stretches::{Part, before_each, empty_table, stretches},
@@ -36,7 +36,8 @@ impl Database {
         dimension: Option<Dimension>,
         days: Option<(Hour, Hour)>,
     ) -> Result<Vec<StartupBreakdown>> {
-        let mut snapshot = self.readers.begin().await?;
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await?;
         let profiles = self.profiles_in(&mut snapshot).await?;
         let (groups, values) = groups_by(&profiles, dimension);
         let part = days.map_or(Part::ALL_TIME, |(from, until)| Part::days(from, until));
@@ -63,7 +64,7 @@ impl Database {
         moments: &[Moment],
         groups: &Groups,
     ) -> Result<Table<StartupTimes>> {
-        let mut connection = self.readers.acquire().await?;
+        let mut connection = self.reader().await?;
         let mut table = empty_table(moments.len(), groups);
         read(&mut connection, &stretches(moments), groups, &mut table).await?;
         Ok(before_each(table, StartupTimes::subtract))

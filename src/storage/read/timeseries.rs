@@ -1,5 +1,7 @@
 //! Reports by hour or day.
 
+use sqlx::Connection as _;
+
 use super::table::{count, groups_by};
 use crate::{
     domain::{Dimension, Hour, Value},
@@ -55,7 +57,8 @@ impl Database {
         until: Hour,
         limit: u32,
     ) -> Result<Vec<Period>> {
-        let mut snapshot = self.readers.begin().await?;
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await?;
         let profiles = self.profiles_in(&mut snapshot).await?;
         let (groups, values) = groups_by(&profiles, dimension);
         let (span, groups) = (interval.hours(), json::encode(&groups)?);

@@ -178,7 +178,7 @@ mod tests {
 
     async fn rows(database: &Database) -> Vec<(i64, i64, f64)> {
         sqlx::query!("SELECT series, minute, value FROM samples ORDER BY series, minute")
-            .fetch_all(&database.readers)
+            .fetch_all(&mut *database.reader().await.unwrap())
             .await
             .unwrap()
             .into_iter()

@@ -119,7 +119,7 @@ async fn replay_all(app: &App) -> String {
 /// A day of a server's own metrics, every five minutes.
 async fn keep_metrics(writer: &mut Writer, until: Timestamp) {
     let metrics = Metrics::new();
-    let sizes = Sizes { queue: 3, database_bytes: 1_000_000, log_bytes: 40_000 };
+    let sizes = Sizes { queue: 3, database_bytes: 1_000_000, log_bytes: 40_000, interrupted: 0 };
     for step in (0..288).rev() {
         metrics.committed([ReportKind::Start; 4].into_iter(), Duration::from_millis(2));
         metrics.rejected("malformed-json");
