@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, AppState, Proxies, QUERIES_AT_ONCE, RequestIds, Shared},
+    http::{self, AppState, Proxies, QUERIES_AT_ONCE, RequestIds, Room, Shared},
     ingest::{Ingest, Limits},
     metrics::Metrics,
     storage::Database,
@@ -84,6 +84,7 @@ pub async fn run(
         proxies: Proxies::new(config.trusted_proxies.clone()),
         read_token: config.read_token.clone(),
         queries: Semaphore::new(QUERIES_AT_ONCE),
+        room: Room::default(),
         request_ids: RequestIds::default(),
     });
     let router = http::router(&state, &config.cors_allowed_origins);

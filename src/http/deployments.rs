@@ -1,28 +1,30 @@
 //! `/deployments`: the newest reports, page by page.
 
 use axum::{
-    Json,
     extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     AppState,
     error::ApiError,
     extract::Parameters,
+    list,
     responses::{DatabaseErrors, ParameterErrors, TokenErrors},
 };
 use crate::{
     domain::{Dimension, ReportKind},
-    storage::{self, ReportFilter},
+    storage::{ReportFilter, StoredReport},
 };
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
+/// Memory of a report, in bytes.
+const BYTES: usize = 256;
 
 /// Query parameters of `/deployments`.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -70,6 +72,15 @@ pub struct Deployment<'a> {
     timestamp: Option<Timestamp>,
 }
 
+/// A report that is written out when it is sent.
+struct Row(StoredReport);
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Deployment::from(&self.0).serialize(serializer)
+    }
+}
+
 /// The newest reports, newest first.
 ///
 /// A header `Link` with `rel="next"` leads to the next page where there may be one.
@@ -105,7 +116,9 @@ pub async fn deployments(
         until: query.until,
         starts_only: false,
     };
+    let turn = state.turn().await;
     let found = state.database.newest_reports(&filter, limit).await?;
+    drop(turn);
 
     let mut headers = HeaderMap::new();
     if let Some(last) = found.last().filter(|_| found.len() == limit as usize)
@@ -113,8 +126,9 @@ pub async fn deployments(
     {
         headers.insert(header::LINK, link);
     }
-    let page: Vec<Deployment<'_>> = found.iter().map(Deployment::from).collect();
-    Ok((headers, Json(page)).into_response())
+    let bytes = found.len() * BYTES;
+    let page: Vec<Row> = found.into_iter().map(Row).collect();
+    Ok((headers, list::answer("[", page, "]", bytes)).into_response())
 }
 
 /// The link to the page after `last` (RFC 8288), with the same filters.
@@ -132,8 +146,8 @@ fn next_page(query: &DeploymentQuery, last: i64, limit: u32) -> String {
     format!("</deployments?{query}>; rel=\"next\"")
 }
 
-impl<'a> From<&'a storage::StoredReport> for Deployment<'a> {
-    fn from(stored: &'a storage::StoredReport) -> Self {
+impl<'a> From<&'a StoredReport> for Deployment<'a> {
+    fn from(stored: &'a StoredReport) -> Self {
         let profile = &stored.profile;
         Self {
             id: stored.id,

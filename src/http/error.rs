@@ -30,8 +30,8 @@ pub enum ApiError {
     NotJson,
     /// The body is compressed.
     Encoded,
-    /// The body is over [`super::MAX_BODY`].
-    TooLarge,
+    /// The body has more than so many bytes.
+    TooLarge(usize),
     /// The body ended early or did not arrive.
     BrokenBody,
     /// Fields break rules.
@@ -52,6 +52,8 @@ pub enum ApiError {
     Refused(Refused),
     /// The server does not work at present.
     NotReady(&'static str),
+    /// Long answers and forms take all the memory that they may have.
+    NoRoom,
     /// The database failed.
     Storage(storage::Error),
     /// The server's own fault, and its cause.
@@ -108,7 +110,7 @@ impl ApiError {
             Self::TooSlow => {
                 (S::REQUEST_TIMEOUT, "/problems/too-slow", "The request took too long")
             }
-            Self::TooLarge => {
+            Self::TooLarge(_) => {
                 (S::PAYLOAD_TOO_LARGE, "/problems/too-large", "The body is too large")
             }
             Self::NotJson => (
@@ -133,7 +135,7 @@ impl ApiError {
             Self::Refused(Refused::NotStored) => {
                 (S::SERVICE_UNAVAILABLE, "/problems/not-stored", "The report was not stored")
             }
-            Self::NotReady(_) => {
+            Self::NotReady(_) | Self::NoRoom => {
                 (S::SERVICE_UNAVAILABLE, "/problems/not-ready", "The server is not ready")
             }
             Self::Storage(_) | Self::Internal(_) => {
@@ -148,7 +150,7 @@ impl ApiError {
             Self::MalformedJson(text) | Self::InvalidParameter(text) => text.clone(),
             Self::NotJson => "Send the report as JSON, with Content-Type: application/json.".into(),
             Self::Encoded => "Send the report without Content-Encoding.".into(),
-            Self::TooLarge => format!("A body has at most {} bytes.", super::MAX_BODY),
+            Self::TooLarge(most) => format!("A body has at most {most} bytes."),
             Self::BrokenBody => "The connection ended or the length was wrong.".into(),
             Self::InvalidReport(errors) => match errors.as_slice() {
                 [one] if one.pointer.is_empty() => format!("The report {}.", one.detail),
@@ -170,6 +172,7 @@ impl ApiError {
             }
             Self::Refused(_) => "The report was not stored; send it again later.".into(),
             Self::NotReady(text) => (*text).into(),
+            Self::NoRoom => "Other clients read too many long answers; ask again later.".into(),
             Self::Storage(_) | Self::Internal(_) => {
                 "The cause is in the server's log, under the id of X-Request-Id.".into()
             }
@@ -183,7 +186,7 @@ impl ApiError {
                 | Limited::Instance { retry_after }
                 | Limited::Hidden { retry_after },
             ) => Some(*retry_after),
-            Self::Refused(_) | Self::NotReady(_) => Some(RETRY),
+            Self::Refused(_) | Self::NotReady(_) | Self::NoRoom => Some(RETRY),
             _ => None,
         }
     }

@@ -35,7 +35,7 @@ impl<S: Sync> FromRequest<S> for ReportJson {
         if is_encoded(request.headers()) {
             return Err(ApiError::Encoded);
         }
-        let body = read_body(request.into_body()).await?;
+        let body = read_body(request.into_body(), MAX_BODY).await?;
         let accepted = parse(&body)?.accept().map_err(|errors| field_errors(&errors))?;
         Ok(Self(accepted))
     }
@@ -61,11 +61,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// A whole body of at most [`MAX_BODY`].
-pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, MAX_BODY).collect().await {
+/// A whole body of at most so many bytes.
+pub async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(body, most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge(most)),
         Err(_) => Err(ApiError::BrokenBody),
     }
 }

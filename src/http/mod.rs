@@ -7,6 +7,7 @@ mod deployments;
 mod error;
 mod extract;
 mod health;
+mod list;
 mod media_type;
 mod metrics;
 mod notices;
@@ -14,6 +15,7 @@ mod openapi;
 mod prometheus;
 mod respond;
 mod responses;
+mod room;
 mod scrape;
 mod server;
 mod stats;
@@ -26,12 +28,13 @@ use axum::{
     middleware,
     routing::{MethodRouter, get, post},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use client_address::Proxies;
 pub use openapi::DOCUMENT;
 pub use respond::{RequestIds, answer};
+pub use room::Room;
 pub use server::{Peer, serve};
 
 use crate::{
@@ -44,8 +47,9 @@ use crate::{
 /// Largest body that is read, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
 
-/// Queries of the Prometheus API that are worked on at a time; others wait. Each may hold some
-/// megabytes, and a dashboard sends some thirty at once. One reader is left to all others.
+/// Requests that are worked on at a time, of those that may read much: the queries of the Prometheus
+/// API, reports, time series and startup times. Others of these wait. Each may hold some megabytes, and
+/// a dashboard sends some thirty at once. One reader is left to all other requests.
 pub const QUERIES_AT_ONCE: usize = 3;
 
 /// State that the handlers share.
@@ -69,8 +73,10 @@ pub struct Shared {
     pub proxies: Proxies,
     /// Token that opens the read routes.
     pub read_token: Option<String>,
-    /// Turns of queries of the Prometheus API; see [`QUERIES_AT_ONCE`].
+    /// Turns of requests that may read much; see [`QUERIES_AT_ONCE`].
     pub queries: Semaphore,
+    /// Memory of long answers and forms.
+    pub room: Room,
     /// Ids for requests.
     pub request_ids: RequestIds,
 }
@@ -88,6 +94,12 @@ impl AppState {
     #[must_use]
     pub fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
+    }
+
+    /// Waits for this request's turn, which lasts as long as what is returned.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, so there is always a permit.
+        self.queries.acquire().await.ok()
     }
 }
 

@@ -64,7 +64,7 @@ pub async fn answer(state: &AppState, router: Router, request: Request) -> Respo
 
     let answered = AssertUnwindSafe(timeout(TIME_LIMIT, router.call(request))).catch_unwind().await;
     let mut response = match answered {
-        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Ok(response))) => state.room.hold(response).await,
         Ok(Err(_)) => ApiError::TooSlow.into_response(),
         Err(panic) => ApiError::Internal(panic_message(panic.as_ref())).into_response(),
     };
@@ -109,7 +109,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        http::{Peer, Proxies, Shared, router},
+        http::{Peer, Proxies, Shared, room::Room, router},
         ingest::{Ingest, Limits},
         metrics::Metrics,
         storage::Database,
@@ -132,6 +132,7 @@ pub(super) mod tests {
             proxies: Proxies::new(Vec::new()),
             read_token: None,
             queries: Semaphore::new(1),
+            room: Room::default(),
             request_ids: RequestIds::default(),
         })
     }

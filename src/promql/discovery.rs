@@ -40,18 +40,28 @@ impl Discovery {
         parse::selectors(different).map(Self)
     }
 
-    /// The labels of each series, each once.
+    /// The labels of the first series in their order, each once: `limit` of them at most, and one
+    /// more to show that there are others.
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn series(&self, database: &Database, now: Timestamp) -> Result<BTreeSet<Labels>> {
+    pub async fn series(
+        &self,
+        database: &Database,
+        now: Timestamp,
+        limit: Option<usize>,
+    ) -> Result<BTreeSet<Labels>> {
+        let most = limit.map_or(usize::MAX, |limit| limit.min(limits::SERIES)).saturating_add(1);
         let mut found = BTreeSet::new();
         self.visit(database, now, None, |labels| {
-            if !found.contains(&labels) {
-                limits::check_series(found.len() + 1)?;
-                found.insert(labels);
+            if found.len() == most && found.last().is_some_and(|last| *last <= labels) {
+                return Ok(());
             }
-            Ok(())
+            found.insert(labels);
+            if found.len() > most {
+                found.pop_last();
+            }
+            if limit.is_none() { limits::check_series(found.len()) } else { Ok(()) }
         })
         .await?;
         Ok(found)
@@ -146,30 +156,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn too_many_series_are_refused() {
+    async fn too_many_series_are_refused_or_cut() {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let mut writer = database.writer();
         let now = NOW.parse().unwrap();
-        let series = async |selector| {
+        let series = async |selector, limit| {
             let found = Discovery::parse([selector].into_iter()).unwrap();
-            found.series(&database, now).await.map(|series| series.len())
+            found.series(&database, now, limit).await.map(|series| series.len())
         };
         let buckets = "mattermost_startup_seconds_bucket";
         let refused = "the query selects more than 10000 series";
 
         store(&mut writer, 0..470).await;
-        assert_eq!(series(buckets).await.unwrap(), 470 * 21);
-        let all = series("{__name__=~\"mattermost_startup_.*\"}").await;
+        assert_eq!(series(buckets, None).await.unwrap(), 470 * 21);
+        assert_eq!(series(buckets, Some(470 * 21)).await.unwrap(), 470 * 21);
+        let all = series("{__name__=~\"mattermost_startup_.*\"}", None).await;
         assert_eq!(all.unwrap_err().to_string(), refused);
 
         store(&mut writer, 470..480).await;
-        assert_eq!(series(buckets).await.unwrap_err().to_string(), refused);
-        // The names of labels need no series of each version.
+        assert_eq!(series(buckets, None).await.unwrap_err().to_string(), refused);
+        // With a limit they are cut, and one more shows that there are others.
+        assert_eq!(series(buckets, Some(7)).await.unwrap(), 8);
+        assert_eq!(series(buckets, Some(40_000)).await.unwrap(), limits::SERIES + 1);
+        let first = Discovery::parse([buckets].into_iter()).unwrap();
+        let first = first.series(&database, now, Some(21)).await.unwrap();
+        let versions: Vec<_> = first.iter().map(|labels| &*labels["image_version"]).collect();
+        assert_eq!(versions[..21], ["v11.0.0"; 21]);
+        assert_eq!(versions[21], "v11.1.0");
+        // The names of labels and the values of one need no series of each version.
         let all = Discovery::parse(std::iter::empty()).unwrap();
         let names = all.label_names(&database, now).await.unwrap();
         assert!(names.contains("le") && names.contains("image_version"), "{names:?}");
+        let values = async |label| all.label_values(&database, now, label).await.unwrap().len();
+        assert_eq!(values("image_version").await, 480);
+        assert_eq!(values("le").await, 21);
+        assert_eq!(values("window").await, 3);
         writer.close().await.unwrap();
         database.close().await;
     }

@@ -17,8 +17,9 @@ pub const VALUES: usize = 500_000;
 pub const VALUES_PER_SERIES: usize = 32;
 /// Seconds of one query. Others wait for their turn, and a person has given up by then.
 pub const TIME: Duration = Duration::from_secs(10);
-/// Bytes of one expression. The body of a form is not longer either.
-pub const EXPRESSION_BYTES: usize = 16 * 1024;
+/// Bytes of one expression, and of a form: a variable with a thousand values that is used twice takes
+/// half of it.
+pub const EXPRESSION_BYTES: usize = 128 * 1024;
 /// Operands, arguments and pairs of parentheses of one expression, and so its depth: each of them may
 /// be a call on the stack, or a number at each moment. No person writes as many.
 pub const PARTS: usize = 100;
@@ -28,7 +29,7 @@ pub const DURATION_MS: i64 = 1000 * 365 * 86_400_000;
 /// Regular expressions of one query. Each has a share of [`PATTERN_BYTES`].
 pub const PATTERNS: usize = 20;
 /// Bytes of the first regular expression of a query when it is compiled. An alternation of a thousand
-/// versions takes a third of it, and as much again for a group around it.
+/// beginnings of versions takes a third of it, and as much again for a group around it.
 pub const PATTERN_BYTES: usize = 1024 * 1024;
 /// Selectors (`match[]`) of one request. Each is read on its own.
 pub const SELECTORS: usize = 50;
@@ -75,6 +76,11 @@ impl Held {
     #[must_use]
     pub const fn before_next_selector(self) -> Self {
         Self { series: 0, ..self }
+    }
+
+    /// Number of series of the selector that is read.
+    pub const fn series(self) -> usize {
+        self.series
     }
 
     /// The amount with more series, each with a value at each of some moments.

@@ -21,10 +21,13 @@ mod selector;
 mod series;
 mod source;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 pub use discovery::Discovery;
 pub use error::QueryError;
+pub use limits::SERIES as MAX_SERIES;
 pub use parse::duration;
 pub use series::{Grid, Labels, Series};
 
@@ -32,7 +35,7 @@ use crate::storage::Database;
 use error::Result;
 use evaluate::Value;
 use limits::Held;
-use plan::{Plan, Root};
+use plan::{Node, Plan, Read, Root};
 use selector::Selector;
 
 /// The value of an expression.
@@ -46,7 +49,8 @@ pub enum Answer {
     Matrix(Grid, Vec<Series>),
 }
 
-/// Evaluates an expression at one moment, in milliseconds since 1970.
+/// Evaluates an expression at one moment, in milliseconds since 1970. Of a selector that selects too
+/// many series, more than `limit` are read, and not all.
 ///
 /// # Errors
 /// See [`QueryError`].
@@ -55,11 +59,12 @@ pub async fn query(
     now: Timestamp,
     expression: &str,
     time: i64,
+    limit: Option<usize>,
 ) -> Result<Answer> {
-    run_in_time(database, now, parse::expression(expression)?, Grid::at(time)).await
+    run_in_time(database, now, parse::expression(expression)?, Grid::at(time), limit).await
 }
 
-/// Evaluates an expression at each moment of a grid.
+/// Evaluates an expression at each moment of a grid. `limit` is as for [`query`].
 ///
 /// # Errors
 /// See [`QueryError`].
@@ -68,6 +73,7 @@ pub async fn query_range(
     now: Timestamp,
     expression: &str,
     grid: Grid,
+    limit: Option<usize>,
 ) -> Result<Answer> {
     limits::check_steps(grid.count)?;
     let plan = parse::expression(expression)?;
@@ -78,7 +84,7 @@ pub async fn query_range(
                 .into(),
         ));
     }
-    run_in_time(database, now, plan, grid).await
+    run_in_time(database, now, plan, grid, limit).await
 }
 
 async fn run_in_time(
@@ -86,36 +92,52 @@ async fn run_in_time(
     now: Timestamp,
     plan: Plan,
     grid: Grid,
+    limit: Option<usize>,
 ) -> Result<Answer> {
-    tokio::time::timeout(limits::TIME, run(database, now, plan, grid))
+    tokio::time::timeout(limits::TIME, run(database, now, plan, grid, limit))
         .await
         .unwrap_or(Err(QueryError::Timeout(limits::TIME)))
 }
 
-async fn run(database: &Database, now: Timestamp, plan: Plan, grid: Grid) -> Result<Answer> {
-    let mut held = Held::default();
+async fn run(
+    database: &Database,
+    now: Timestamp,
+    mut plan: Plan,
+    grid: Grid,
+    limit: Option<usize>,
+) -> Result<Answer> {
     let root = match plan.root {
         Root::Range { selector, range_ms } => {
             let samples = selector.samples_within(grid.start, range_ms)?;
             // The times of the samples contain the offset.
             let selector = Selector { offset_ms: 0, ..selector };
+            let wanted = Read { limit, ..selector.into() };
             let mut series =
-                source::read(database, now, samples, &selector.into(), &mut held).await?;
+                source::read(database, now, samples, &wanted, &mut Held::default()).await?;
             series.retain(Series::has_values);
             return Ok(Answer::Matrix(samples, series));
         }
         Root::Node(node) => node,
     };
+    if let Node::Read(place) = root {
+        plan.reads[place].limit = limit;
+    }
+    let mut held = Held::default();
     let mut columns = Vec::with_capacity(plan.reads.len());
     for wanted in &plan.reads {
         columns.push(source::read(database, now, grid, wanted, &mut held).await?);
     }
-    // The arithmetic may take seconds, in which the threads that serve requests must not wait.
-    let evaluated =
-        tokio::task::spawn_blocking(move || evaluate::evaluate(&root, &mut columns, grid.count))
-            .await;
+    // The arithmetic may take seconds, in which the threads that serve requests must not wait. It
+    // ends early where nobody waits for it any more.
+    let awaited = Arc::new(());
+    let watched = Arc::downgrade(&awaited);
+    let evaluated = tokio::task::spawn_blocking(move || {
+        evaluate::evaluate(&root, &mut columns, grid.count, &watched)
+    });
     let evaluated = evaluated
+        .await
         .unwrap_or_else(|_| Err(QueryError::Execution("the query was cancelled".into())))?;
+    drop(awaited);
     Ok(match evaluated {
         Value::Scalar(numbers) => Answer::Scalar(numbers),
         Value::Vector { mut series, ordered } => {

@@ -28,6 +28,9 @@ pub struct Read {
     /// Labels of a report that the sum around the series keeps: the database may add up series that
     /// differ in no other label.
     pub keep: Option<Grouping>,
+    /// Number of series that are enough, if the answer is these series: where there are too many, no
+    /// more are read.
+    pub limit: Option<usize>,
 }
 
 /// Growth of a counter within a range before the moment.
@@ -116,6 +119,6 @@ impl Operator {
 
 impl From<Selector> for Read {
     fn from(selector: Selector) -> Self {
-        Self { selector, growth: None, keep: None }
+        Self { selector, growth: None, keep: None, limit: None }
     }
 }

@@ -34,7 +34,7 @@ use crate::{
         Peer, collect, deployments,
         error::ApiError as E,
         health, metrics, open_routes, openapi,
-        prometheus::{self, parameters},
+        prometheus::{self, empty, parameters},
         reading_routes,
         respond::tests::state,
         responses::ProblemSchema,
@@ -76,10 +76,12 @@ const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
         stats::container_runtime, stats::db_type, stats::startup, stats::timeseries,
         stats::active, openapi::openapi_json, prometheus::query, prometheus::query_range,
         prometheus::series, prometheus::labels, prometheus::label_values, prometheus::metadata,
-        prometheus::buildinfo,
+        prometheus::buildinfo, empty::rules, empty::alerts, empty::query_exemplars,
+        empty::targets, empty::alertmanagers,
     ),
     components(schemas(
         Dimension, Interval, ProblemSchema, prometheus::Failure, parameters::Limit,
+        parameters::MetadataLimit,
         parameters::Moment, parameters::OptionalMoment, parameters::Selector, parameters::Step,
     )),
 )]
@@ -88,7 +90,7 @@ struct Routes;
 /// The description of all routes.
 fn document() -> OpenApi {
     let mut document = Routes::openapi();
-    for path in ["query", "query_range", "series", "labels"] {
+    for path in ["query", "query_range", "series", "labels", "query_exemplars"] {
         let item = document.paths.paths.get_mut(&format!("/api/v1/{path}"));
         answer_forms(item.expect("a documented path"));
     }
@@ -171,7 +173,7 @@ fn problems() -> [(&'static str, Vec<E>); 11] {
         ("MalformedBody", vec![E::MalformedJson(String::new()), E::BrokenBody]),
         ("NotReady", vec![E::NotReady("")]),
         ("NotStored", vec![E::Refused(Refused::QueueFull), E::Refused(Refused::NotStored)]),
-        ("TooLarge", vec![E::TooLarge]),
+        ("TooLarge", vec![E::TooLarge(0)]),
         ("TooSlow", vec![E::TooSlow]),
         ("Unauthorized", vec![E::Unauthorized]),
         ("UnsupportedBody", vec![E::Encoded, E::NotJson]),

@@ -1,35 +1,54 @@
 //! Parameters of the Prometheus API: out of the query string, and of a form.
 
+use std::num::ParseIntError;
+
 use axum::{
+    body::HttpBody as _,
     extract::{FromRequest, Request},
     http::Method,
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{ApiError, bad_data};
-use crate::http::{extract::read_body, media_type::is_form};
+use crate::http::{AppState, MAX_BODY, extract::read_body, media_type::is_form};
 
-/// The parameters of a request: those of the query string and, of a POST, those of the form in its
-/// body.
+/// Largest form, in bytes: as much as an expression may have.
+const MAX_FORM: usize = 128 * 1024;
+/// Parameters of one request. A pair of strings takes more memory than it has bytes in the form.
+const MAX_PARAMETERS: usize = 1000;
+
+/// The parameters of a request: those of a form in its body, and those of the query string. A body of
+/// another type is not read, as in Prometheus.
 #[derive(Debug)]
-pub struct Form(Vec<(String, String)>);
+pub struct Form {
+    parameters: Vec<(String, String)>,
+    /// Room of a large form.
+    _taken: Option<OwnedSemaphorePermit>,
+}
 
-impl<S: Sync> FromRequest<S> for Form {
+impl FromRequest<AppState> for Form {
     type Rejection = Response;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
-        let mut parameters = Vec::new();
-        if parts.method == Method::POST {
-            if !is_form(&parts.headers) {
-                return Err(bad_data("the body must be a form").into_response());
+        let (mut encoded, mut taken) = (Vec::new(), None);
+        if parts.method == Method::POST && is_form(&parts.headers) {
+            if body.size_hint().upper().is_none_or(|upper| upper > MAX_BODY as u64) {
+                taken = Some(state.room.take(MAX_FORM).map_err(IntoResponse::into_response)?);
             }
-            let body = read_body(body).await.map_err(IntoResponse::into_response)?;
-            parameters.extend(pairs(&body));
+            let body = read_body(body, MAX_FORM).await.map_err(IntoResponse::into_response)?;
+            encoded = body.into();
         }
-        parameters.extend(pairs(parts.uri.query().unwrap_or_default().as_bytes()));
-        Ok(Self(parameters))
+        let query = parts.uri.query().unwrap_or_default();
+        let parameters: Vec<_> =
+            pairs(&encoded).chain(pairs(query.as_bytes())).take(MAX_PARAMETERS + 1).collect();
+        if parameters.len() > MAX_PARAMETERS {
+            let text = format!("a request may have at most {MAX_PARAMETERS} parameters");
+            return Err(bad_data(text).into_response());
+        }
+        Ok(Self { parameters, _taken: taken })
     }
 }
 
@@ -50,7 +69,10 @@ impl Form {
 
     /// All values of a parameter.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .filter(move |(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter that must be there.
@@ -78,13 +100,29 @@ impl Form {
         })
     }
 
-    /// Most series or names in the answer. 0 is no limit, and so is more than can be counted.
-    pub fn limit(&self) -> Result<usize, ApiError> {
-        let Some(text) = self.get("limit") else { return Ok(usize::MAX) };
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(bad_data("invalid parameter \"limit\": it must be a number"));
+    /// Most series or names in the answer; `None` where any number is wanted. The rules are those of
+    /// Prometheus: an empty limit and 0 are none.
+    pub fn limit(&self) -> Result<Option<usize>, ApiError> {
+        let refused = |text| Err(bad_data(format!("invalid parameter \"limit\": {text}")));
+        match self.number("limit") {
+            None | Some(Ok(0)) => Ok(None),
+            Some(Ok(..0)) => refused("limit must be non-negative"),
+            Some(Ok(limit)) => Ok(usize::try_from(limit).ok()),
+            Some(Err(_)) => refused("it must be a whole number"),
         }
-        Ok(text.parse().ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX))
+    }
+
+    /// Most metrics in the answer about metadata, where a negative limit is none and 0 is one.
+    pub fn metadata_limit(&self) -> Result<Option<usize>, ApiError> {
+        match self.number("limit") {
+            None => Ok(None),
+            Some(Ok(limit)) => Ok(usize::try_from(limit).ok()),
+            Some(Err(_)) => Err(bad_data("limit must be a number")),
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<Result<i64, ParseIntError>> {
+        self.get(name).filter(|text| !text.is_empty()).map(str::parse)
     }
 }
 
@@ -95,12 +133,14 @@ pub const MAX_SECONDS: i64 = 253_402_300_799;
 mod tests {
     use super::*;
 
+    fn form(encoded: &str) -> Form {
+        Form { parameters: pairs(encoded.as_bytes()).collect(), _taken: None }
+    }
+
     #[test]
     fn what_grafana_and_curl_send() {
-        let form = Form(
-            pairs(b"query=sum%28x%7Ba%3D%22b%20c%22%7D%29+%2B+1&match[]=a&match%5B%5D=b&time=")
-                .collect(),
-        );
+        let form =
+            form("query=sum%28x%7Ba%3D%22b%20c%22%7D%29+%2B+1&match[]=a&match%5B%5D=b&time=");
         assert_eq!(form.get("query"), Some("sum(x{a=\"b c\"}) + 1"));
         assert_eq!(form.all("match[]").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(form.time("time").unwrap(), None);
@@ -108,20 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_any_whole_number() {
-        let limit = |text: &str| Form(vec![("limit".into(), text.into())]).limit().ok();
-        assert_eq!(limit("7"), Some(7));
-        assert_eq!(limit("0"), Some(usize::MAX));
-        assert_eq!(limit("99999999999999999999"), Some(usize::MAX));
-        for broken in ["", "-1", "1.5", "many"] {
-            assert_eq!(limit(broken), None, "{broken}");
+    fn limits_are_those_of_prometheus() {
+        let limits = |text: &str| {
+            let form = form(&format!("limit={text}"));
+            (form.limit().ok(), form.metadata_limit().ok())
+        };
+        assert_eq!(limits("7"), (Some(Some(7)), Some(Some(7))));
+        assert_eq!(limits("007"), (Some(Some(7)), Some(Some(7))));
+        assert_eq!(limits("0"), (Some(None), Some(Some(0))));
+        assert_eq!(limits(""), (Some(None), Some(None)));
+        assert_eq!(limits("-1"), (None, Some(None)));
+        for broken in ["99999999999999999999", "1.5", "1e3", "many", "%207"] {
+            assert_eq!(limits(broken), (None, None), "{broken}");
         }
+        assert_eq!(form("query=1").limit().ok(), Some(None));
     }
 
     #[test]
     fn moments_in_both_forms() {
-        let time =
-            |text: &str| Form(vec![("time".into(), text.into())]).time("time").ok().flatten();
+        let time = |text: &str| form(&format!("time={text}")).time("time").ok().flatten();
         assert_eq!(time("1435781451.781"), Some(1_435_781_451_781));
         assert_eq!(time("2015-07-01T20:10:51.781Z"), Some(1_435_781_451_781));
         assert_eq!(time("-1"), Some(-1000));

@@ -1,6 +1,9 @@
 //! Bodies of the Prometheus API: numbers are strings, moments are seconds.
 
-use axum::Json;
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -10,7 +13,16 @@ use utoipa::{
     },
 };
 
-use crate::promql::{Answer, Grid, Labels, Series};
+use crate::{
+    http::list,
+    promql::{Answer, Grid, Labels, Series},
+};
+
+/// Warning of a list that is cut, in the words of Prometheus.
+const CUT: &str = "results truncated due to limit";
+/// Memory of a label and of the labels of a series, in bytes.
+pub const LABEL_BYTES: usize = 64;
+pub const SERIES_BYTES: usize = 640;
 
 /// The body of an answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,10 +30,38 @@ pub struct Success<T> {
     #[schema(example = "success")]
     status: &'static str,
     data: T,
+    /// That the answer is cut by `limit`; absent where it is not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, value_type = Vec<String>)]
+    warnings: Vec<&'static str>,
 }
 
 pub fn success<T>(data: T) -> Json<Success<T>> {
-    Json(Success { status: "success", data })
+    Json(Success { status: "success", data, warnings: Vec::new() })
+}
+
+/// An answer whose data is a list of names, values or series, at most `limit`.
+pub fn listed<T: Serialize + Send + 'static>(
+    items: impl IntoIterator<Item = T>,
+    limit: Option<usize>,
+    bytes_each: usize,
+) -> Response {
+    let (items, cut) = first(items, limit);
+    let bytes = items.len() * bytes_each;
+    list::answer(r#"{"status":"success","data":["#, items, end("]", cut), bytes)
+}
+
+/// At most `limit` of some items, and whether there are more.
+fn first<T>(items: impl IntoIterator<Item = T>, limit: Option<usize>) -> (Vec<T>, bool) {
+    let mut items = items.into_iter();
+    let first = items.by_ref().take(limit.unwrap_or(usize::MAX)).collect();
+    (first, items.next().is_some())
+}
+
+/// The end of an answer after its list.
+fn end(brackets: &str, cut: bool) -> String {
+    let warnings = if cut { format!(r#","warnings":["{CUT}"]"#) } else { String::new() };
+    format!("{brackets}{warnings}}}")
 }
 
 /// The body of an error.
@@ -68,8 +108,8 @@ pub struct RangeSeries {
 }
 
 impl Data {
-    /// The answer to a query at one moment.
-    pub fn at(time: i64, answer: Answer, limit: usize) -> Self {
+    /// The value of a query at one moment.
+    pub fn at(time: i64, answer: Answer) -> Self {
         match answer {
             Answer::Scalar(numbers) => {
                 Self::Scalar(Sample(time, numbers.first().copied().unwrap_or(f64::NAN)))
@@ -79,14 +119,14 @@ impl Data {
                     let value = Sample(time, points.first().copied().flatten()?);
                     Some(InstantSeries { metric: labels, value })
                 });
-                Self::Vector(values.take(limit).collect())
+                Self::Vector(values.collect())
             }
-            Answer::Matrix(grid, series) => Self::matrix(grid, series, limit),
+            Answer::Matrix(grid, series) => Self::matrix(grid, series),
         }
     }
 
-    /// The answer to a query over time.
-    pub fn over(grid: Grid, answer: Answer, limit: usize) -> Self {
+    /// The value of a query over time.
+    pub fn over(grid: Grid, answer: Answer) -> Self {
         let series = match answer {
             Answer::Scalar(numbers) => {
                 let points = numbers.into_iter().map(Some).collect();
@@ -94,15 +134,41 @@ impl Data {
             }
             Answer::Vector(series) | Answer::Matrix(_, series) => series,
         };
-        Self::matrix(grid, series, limit)
+        Self::matrix(grid, series)
     }
 
-    fn matrix(grid: Grid, series: Vec<Series>, limit: usize) -> Self {
-        let series = series.into_iter().take(limit).map(|Series { labels, points }| RangeSeries {
+    fn matrix(grid: Grid, series: Vec<Series>) -> Self {
+        let series = series.into_iter().map(|Series { labels, points }| RangeSeries {
             metric: labels,
             values: Samples(grid, points),
         });
         Self::Matrix(series.collect())
+    }
+
+    /// The answer, with at most `limit` series.
+    pub fn answer(self, limit: Option<usize>) -> Response {
+        let begin =
+            |kind| format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":["#);
+        match self {
+            Self::Scalar(_) => success(self).into_response(),
+            Self::Vector(series) => {
+                let (series, cut) = first(series, limit);
+                let bytes = series.len() * SERIES_BYTES;
+                list::answer(begin("vector"), series, end("]}", cut), bytes)
+            }
+            Self::Matrix(series) => {
+                let (series, cut) = first(series, limit);
+                let bytes = series.iter().map(RangeSeries::bytes).sum();
+                list::answer(begin("matrix"), series, end("]}", cut), bytes)
+            }
+        }
+    }
+}
+
+impl RangeSeries {
+    /// Memory that it takes.
+    fn bytes(&self) -> usize {
+        SERIES_BYTES + self.values.1.len() * size_of::<Option<f64>>()
     }
 }
 

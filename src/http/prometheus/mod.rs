@@ -2,11 +2,12 @@
 //! Grafana's data source and `promtool query` use it. Answers and errors have Prometheus' own
 //! form. `docs/prometheus-api.md` lists the routes.
 
+pub mod empty;
 mod form;
 mod json;
 pub mod parameters;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
@@ -16,7 +17,6 @@ use axum::{
     routing::get,
 };
 use serde::Serialize;
-use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
@@ -26,11 +26,11 @@ use super::{
 };
 use crate::{
     metrics::{Description, Metric},
-    promql::{self, Discovery, Grid, Labels, QueryError},
+    promql::{self, Discovery, Grid, MAX_SERIES, QueryError},
 };
 use form::Form;
 pub use json::Failure;
-use json::{Data, Success, success};
+use json::{Data, LABEL_BYTES, SERIES_BYTES, Success, listed, success};
 use parameters::{
     LabelParameters, MetadataParameters, QueryParameters, RangeParameters, SeriesParameters,
 };
@@ -45,13 +45,12 @@ pub fn routes() -> Routes {
         ("/api/v1/label/{name}/values", get(label_values)),
         ("/api/v1/metadata", get(metadata)),
         ("/api/v1/status/buildinfo", get(buildinfo)),
+        ("/api/v1/rules", get(empty::rules)),
+        ("/api/v1/alerts", get(empty::alerts)),
+        ("/api/v1/query_exemplars", get(empty::query_exemplars).post(empty::query_exemplars)),
+        ("/api/v1/targets", get(empty::targets)),
+        ("/api/v1/alertmanagers", get(empty::alertmanagers)),
     ]
-}
-
-/// Waits for this request's turn, which lasts as long as what is returned.
-async fn turn(state: &AppState) -> Option<SemaphorePermit<'_>> {
-    // The semaphore is never closed, so there is always a permit.
-    state.queries.acquire().await.ok()
 }
 
 /// An error in the form of the Prometheus API instead of a problem document.
@@ -96,7 +95,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-type Answered<T> = Result<Json<Success<T>>, ApiError>;
+type Answered = Result<Response, ApiError>;
 
 fn bad_data(text: impl Into<String>) -> ApiError {
     ApiError(QueryError::BadData(text.into()))
@@ -107,13 +106,13 @@ fn bad_data(text: impl Into<String>) -> ApiError {
     get, path = "/api/v1/query", tag = "prometheus", params(QueryParameters),
     responses((status = 200, body = Success<Data>), PrometheusErrors, SeriesErrors)
 )]
-pub async fn query(State(state): State<AppState>, form: Form) -> Answered<Data> {
-    let now = state.clock.now();
+pub async fn query(State(state): State<AppState>, form: Form) -> Answered {
+    let (now, limit) = (state.clock.now(), form.limit()?);
     let time = form.time("time")?.unwrap_or(now.as_millisecond());
     let expression = form.required("query")?;
-    let _turn = turn(&state).await;
-    let answer = promql::query(&state.database, now, expression, time).await?;
-    Ok(success(Data::at(time, answer, form.limit()?)))
+    let _turn = state.turn().await;
+    let answer = promql::query(&state.database, now, expression, time, limit).await?;
+    Ok(Data::at(time, answer).answer(limit))
 }
 
 /// Answers an expression over time.
@@ -121,7 +120,8 @@ pub async fn query(State(state): State<AppState>, form: Form) -> Answered<Data> 
     get, path = "/api/v1/query_range", tag = "prometheus", params(RangeParameters),
     responses((status = 200, body = Success<Data>), PrometheusErrors, SeriesErrors)
 )]
-pub async fn query_range(State(state): State<AppState>, form: Form) -> Answered<Data> {
+pub async fn query_range(State(state): State<AppState>, form: Form) -> Answered {
+    let (now, limit) = (state.clock.now(), form.limit()?);
     let needed = |name| form.time(name)?.ok_or_else(|| form::missing(name));
     let (start, end) = (needed("start")?, needed("end")?);
     let step = promql::duration(form.required("step")?)?;
@@ -133,9 +133,9 @@ pub async fn query_range(State(state): State<AppState>, form: Form) -> Answered<
     let count = usize::try_from((end - start) / step).unwrap_or(usize::MAX).saturating_add(1);
     let grid = Grid { start, step, count };
     let expression = form.required("query")?;
-    let _turn = turn(&state).await;
-    let answer = promql::query_range(&state.database, state.clock.now(), expression, grid).await?;
-    Ok(success(Data::over(grid, answer, form.limit()?)))
+    let _turn = state.turn().await;
+    let answer = promql::query_range(&state.database, now, expression, grid, limit).await?;
+    Ok(Data::over(grid, answer).answer(limit))
 }
 
 /// Lists the selected series.
@@ -143,14 +143,15 @@ pub async fn query_range(State(state): State<AppState>, form: Form) -> Answered<
     get, path = "/api/v1/series", tag = "prometheus", params(SeriesParameters),
     responses((status = 200, body = Success<Vec<BTreeMap<String, String>>>), PrometheusErrors, SeriesErrors)
 )]
-pub async fn series(State(state): State<AppState>, form: Form) -> Answered<Vec<Labels>> {
+pub async fn series(State(state): State<AppState>, form: Form) -> Answered {
     if form.all("match[]").next().is_none() {
         return Err(bad_data("no match[] parameter provided"));
     }
-    let selection = selection(&form)?;
-    let _turn = turn(&state).await;
-    let found = selection.series(&state.database, state.clock.now()).await?;
-    Ok(success(found.into_iter().take(form.limit()?).collect()))
+    let (selection, limit) = (selection(&form)?, form.limit()?);
+    let _turn = state.turn().await;
+    let found = selection.series(&state.database, state.clock.now(), limit).await?;
+    let limit = limit.map(|limit| limit.min(MAX_SERIES));
+    Ok(listed(found, limit, SERIES_BYTES))
 }
 
 /// Lists the names of the labels of all series, or of the selected ones.
@@ -158,11 +159,11 @@ pub async fn series(State(state): State<AppState>, form: Form) -> Answered<Vec<L
     get, path = "/api/v1/labels", tag = "prometheus", params(LabelParameters),
     responses((status = 200, body = Success<Vec<String>>), PrometheusErrors, SeriesErrors)
 )]
-pub async fn labels(State(state): State<AppState>, form: Form) -> Answered<Vec<String>> {
-    let selection = selection(&form)?;
-    let _turn = turn(&state).await;
+pub async fn labels(State(state): State<AppState>, form: Form) -> Answered {
+    let (selection, limit) = (selection(&form)?, form.limit()?);
+    let _turn = state.turn().await;
     let names = selection.label_names(&state.database, state.clock.now()).await?;
-    Ok(success(names.into_iter().take(form.limit()?).collect()))
+    Ok(listed(names, limit, LABEL_BYTES))
 }
 
 /// Lists the values of one label, in all series or in the selected ones.
@@ -174,12 +175,12 @@ pub async fn label_values(
     State(state): State<AppState>,
     name: Result<Path<String>, PathRejection>,
     form: Form,
-) -> Answered<Vec<Arc<str>>> {
+) -> Answered {
     let Path(name) = name.map_err(|_| bad_data("the name of the label is not UTF-8"))?;
-    let selection = selection(&form)?;
-    let _turn = turn(&state).await;
+    let (selection, limit) = (selection(&form)?, form.limit()?);
+    let _turn = state.turn().await;
     let values = selection.label_values(&state.database, state.clock.now(), &name).await?;
-    Ok(success(values.into_iter().take(form.limit()?).collect()))
+    Ok(listed(values, limit, LABEL_BYTES))
 }
 
 /// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and then make
@@ -205,9 +206,10 @@ pub struct Metadata {
 pub async fn metadata(
     State(state): State<AppState>,
     form: Form,
-) -> Answered<BTreeMap<String, [Metadata; 1]>> {
+) -> Result<Json<Success<BTreeMap<String, [Metadata; 1]>>>, ApiError> {
+    let limit = form.metadata_limit()?;
     let own = state.metrics.descriptions();
-    let wanted = form.get("metric");
+    let wanted = form.get("metric").filter(|metric| !metric.is_empty());
     let mut known = BTreeMap::new();
     for description in Metric::ALL.map(Metric::description).into_iter().chain(own) {
         let Description { family, kind, help } = description;
@@ -215,8 +217,7 @@ pub async fn metadata(
             known.insert(family, [Metadata { r#type: kind, help, unit: "" }]);
         }
     }
-    let limit = form.limit()?;
-    Ok(success(known.into_iter().take(limit).collect()))
+    Ok(success(known.into_iter().take(limit.unwrap_or(usize::MAX)).collect()))
 }
 
 /// The program that answers.

@@ -76,8 +76,30 @@ pub struct LabelParameters {
 pub struct MetadataParameters {
     /// Name of the one metric in the answer; all by default.
     metric: Option<String>,
-    /// Most metrics in the answer; 0 is no limit.
-    limit: Option<Limit>,
+    /// Most metrics in the answer; a negative one is no limit.
+    limit: Option<MetadataLimit>,
+}
+
+/// Parameters of `/api/v1/rules`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RuleParameters {
+    /// Kind of the rules: `alert` or `record`; both by default.
+    #[param(pattern = "^(alert|record)?$")]
+    r#type: Option<String>,
+}
+
+/// Parameters of `/api/v1/query_exemplars`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ExemplarParameters {
+    /// Expression that is not looked at.
+    #[param(min_length = 1)]
+    query: String,
+    /// First moment.
+    start: Option<OptionalMoment>,
+    /// Last moment, not before the first one.
+    end: Option<OptionalMoment>,
 }
 
 /// Declares a type of parameter by its schema.
@@ -104,10 +126,20 @@ parameter_types! {
     OptionalMoment: moment().item(text().max_length(Some(0)));
     /// Seconds, or a duration such as `1h30m`.
     Step: text().pattern(Some("^(?=.*[1-9])(([0-9]+(ms|[smhdwy]))+|[0-9]+([.][0-9]+)?)$"));
-    /// Whole number of any size.
-    Limit: ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+    /// Whole number; an empty one is no limit.
+    Limit: limit(Some(0));
+    /// Whole number; an empty one is no limit.
+    MetadataLimit: limit(None::<i64>);
     /// Selector of series as in PromQL.
     Selector: text().min_length(Some(1)).format(Some(SchemaFormat::Custom("promql-selector".into())));
+}
+
+fn limit(minimum: Option<i64>) -> AnyOfBuilder {
+    let number = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(minimum.unwrap_or(i64::MIN)))
+        .maximum(Some(i64::MAX));
+    AnyOfBuilder::new().item(number).item(text().max_length(Some(0)))
 }
 
 fn text() -> ObjectBuilder {

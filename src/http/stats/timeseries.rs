@@ -1,6 +1,6 @@
 //! `/stats/timeseries`: reports by hour or day.
 
-use axum::{Json, extract::State};
+use axum::{extract::State, response::Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,6 +11,7 @@ use crate::{
         AppState,
         error::ApiError,
         extract::Parameters,
+        list,
         responses::{DatabaseErrors, ParameterErrors, TokenErrors},
     },
     storage::Interval,
@@ -20,6 +21,8 @@ use crate::{
 const MAX_PERIODS: i64 = 2000;
 /// Rows of one answer.
 const MAX_ROWS: u32 = 20_000;
+/// Memory of a row, in bytes.
+const BYTES: usize = 96;
 
 /// Query parameters of `/stats/timeseries`.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -73,7 +76,7 @@ pub struct PeriodCount {
 pub async fn timeseries(
     State(state): State<AppState>,
     Parameters(query): Parameters<TimeseriesQuery>,
-) -> Result<Json<Vec<PeriodCount>>, ApiError> {
+) -> Result<Response, ApiError> {
     let step = query.interval.hours();
     let period = |time| Hour::of(time).period(step);
     let last = period(query.until.unwrap_or_else(|| state.clock.now()));
@@ -91,10 +94,12 @@ pub async fn timeseries(
         )));
     }
 
+    let turn = state.turn().await;
     let found = state
         .database
         .timeseries(query.interval, query.by, first, last.plus(step), MAX_ROWS + 1)
         .await?;
+    drop(turn);
     if found.len() > MAX_ROWS as usize {
         return Err(ApiError::InvalidParameter(format!(
             "That is more than {MAX_ROWS} rows: ask for less time or a longer interval."
@@ -109,7 +114,7 @@ pub async fn timeseries(
             starts: period.starts,
             heartbeats: period.heartbeats,
         }));
-        return Ok(Json(periods));
+        return Ok(answer(periods));
     }
     let mut hour = first;
     while hour <= last {
@@ -122,5 +127,10 @@ pub async fn timeseries(
         });
         hour = hour.plus(step);
     }
-    Ok(Json(periods))
+    Ok(answer(periods))
+}
+
+fn answer(periods: Vec<PeriodCount>) -> Response {
+    let bytes = periods.len() * BYTES;
+    list::answer("[", periods, "]", bytes)
 }

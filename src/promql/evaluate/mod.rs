@@ -5,21 +5,30 @@ mod binary;
 mod quantile;
 mod values;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Weak};
 
 pub use values::Value;
 
 use super::{
-    error::Result,
+    error::{QueryError, Result},
     plan::Node,
     series::{Labels, NAME, Series},
 };
 use crate::{domain, metrics::BUCKET_LABEL};
 use values::{sort, without_names};
 
-/// Evaluates a node at `count` moments. `read` are the series of the plan; each is taken once.
-pub fn evaluate(node: &Node, read: &mut [Vec<Series>], count: usize) -> Result<Value> {
-    let mut value = |node: &Node| evaluate(node, read, count);
+/// Evaluates a node at `count` moments. `read` are the series of the plan; each is taken once. Stops
+/// at the next node when nobody holds `awaited` any more.
+pub fn evaluate(
+    node: &Node,
+    read: &mut [Vec<Series>],
+    count: usize,
+    awaited: &Weak<()>,
+) -> Result<Value> {
+    if awaited.strong_count() == 0 {
+        return Err(QueryError::Execution("the query was given up".into()));
+    }
+    let mut value = |node: &Node| evaluate(node, read, count, awaited);
     match node {
         Node::Number(number) => Ok(Value::Scalar(vec![*number; count])),
         Node::Read(place) => Ok(Value::unordered(std::mem::take(&mut read[*place]))),
@@ -96,4 +105,21 @@ fn histogram_quantile(quantiles: &[f64], series: Vec<Series>) -> Vec<Series> {
             Series { labels, points }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_waits_for_is_not_evaluated() {
+        let awaited = Arc::new(());
+        let watched = Arc::downgrade(&awaited);
+        let one = || evaluate(&Node::Number(1.0), &mut [], 1, &watched);
+        assert!(one().is_ok());
+        drop(awaited);
+        assert!(one().is_err());
+    }
 }

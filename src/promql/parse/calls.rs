@@ -92,7 +92,7 @@ impl Parser<'_> {
         match self.expression(0)? {
             Part::Range { selector, range_ms } => {
                 let growth = Growth { range_ms, per_second: name == "rate" };
-                Ok(self.read(Read { selector, growth: Some(growth), keep: None }))
+                Ok(self.read(Read { growth: Some(growth), ..Read::from(selector) }))
             }
             part => Err(self.wrong_type(at, "range vector", name, &part)),
         }

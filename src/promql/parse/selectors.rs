@@ -7,7 +7,7 @@ use super::{
 use crate::promql::{
     error::{QueryError, Result},
     limits,
-    matcher::{Condition, Matcher, pattern},
+    matcher::{Condition, Matcher, Pattern},
     plan::{Node, Read},
     selector::Selector,
     series::NAME,
@@ -194,10 +194,13 @@ impl Parser<'_> {
         if matches!(self.next.0, Token::Word(word) if is(word, &["or"])) {
             return Err(QueryError::unsupported("\"or\" between matchers"));
         }
-        Ok(Matcher { label, condition })
+        Ok(Matcher::new(label, condition))
     }
 
-    fn pattern(&mut self, text: &str) -> Result<regex_lite::Regex> {
+    fn pattern(&mut self, text: &str) -> Result<Pattern> {
+        if let Some(texts) = Pattern::one_of(text) {
+            return Ok(texts);
+        }
         self.patterns += 1;
         if self.patterns > limits::PATTERNS {
             return Err(QueryError::BadData(format!(
@@ -205,6 +208,6 @@ impl Parser<'_> {
                 limits::PATTERNS
             )));
         }
-        pattern(text, self.patterns)
+        Pattern::regex(text, self.patterns)
     }
 }

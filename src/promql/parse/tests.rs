@@ -62,7 +62,7 @@ fn several_spellings_mean_the_same() {
 #[test]
 fn a_plan_names_the_series_that_are_read() {
     let plan = expression(
-        "sum by (os) (increase(x{le!=\"1\",os=~\"a|b\"}[1h] offset -1d)) / ignoring (os) y",
+        "sum by (os) (increase(x{le!=\"1\",os=~\"a|b+\"}[1h] offset -1d)) / ignoring (os) y",
     )
     .unwrap();
     let [starts, other] = &plan.reads[..] else { panic!("{:?}", plan.reads) };
@@ -73,7 +73,7 @@ fn a_plan_names_the_series_that_are_read() {
     };
     assert_eq!(
         selects(starts),
-        ["__name__ Is(\"x\")", "le IsNot(\"1\")", "os Matches(Regex(\"^(?:a|b)$\"))"]
+        ["__name__ Is(\"x\")", "le IsNot(\"1.0\")", "os Matches(Regex(Regex(\"^(?:a|b+)$\")))"]
     );
     assert_eq!(starts.selector.offset_ms, -86_400_000);
     assert_eq!(format!("{:?}", starts.keep), "Some(By([\"os\"]))");
@@ -172,16 +172,20 @@ fn an_expression_over_a_limit_is_refused() {
     ] {
         assert_eq!(refused(&text), "the expression has more than 100 parts");
     }
-    let patterns = |count: usize| format!("x{{{}}}", "a=~\"b\",".repeat(count));
+    let patterns = |count: usize| format!("x{{{}}}", "a=~\"b+\",".repeat(count));
     plan(&patterns(20));
     assert!(refused(&patterns(21)).contains("more than 20 regular expressions"));
     let versions: Vec<String> = (0..1000).map(|n| format!("v11\\\\.{n}\\\\.0")).collect();
-    plan(&format!("x{{v=~\"{}\"}}", versions.join("|")));
+    let listed = format!("x{{v=~\"({})\"}}", versions.join("|"));
+    plan(&listed);
+    // Lists of plain texts are no regular expressions, and do not count as such.
+    plan(&format!("{listed} / {listed} / {listed}"));
+    plan(&format!("x{{{}}}", "a=~\"b|c\",".repeat(50)));
     assert!(refused("x{os=~\"(\"}").starts_with("illegal regular expression \"(\""));
     assert!(refused("x{os=~\"(a{200}){200}\"}").starts_with("illegal regular expression"));
     assert_eq!(
         refused(&" ".repeat(limits::EXPRESSION_BYTES + 1)),
-        "the expression is longer than 16384 bytes"
+        "the expression is longer than 131072 bytes"
     );
 }
 
@@ -193,9 +197,9 @@ fn a_selector_stands_alone() {
     for text in ["", "1", "inf", "bool", "x offset 1h", "x[5m]", "sum(x)", "{}", "-x"] {
         assert!(selector(text).is_err(), "{text}");
     }
-    let ten = |label: &str| format!("x{{{}}}", format!("{label}=~\"a\",").repeat(10));
+    let ten = |label: &str| format!("x{{{}}}", format!("{label}=~\"a+\",").repeat(10));
     assert_eq!(selectors([&*ten("os"), &ten("db_type")]).unwrap().len(), 2);
-    let error = selectors([&*ten("os"), &ten("db_type"), "x{os=~\"a\"}"]).unwrap_err();
+    let error = selectors([&*ten("os"), &ten("db_type"), "x{os=~\"a+\"}"]).unwrap_err();
     assert_eq!(error.to_string(), "the query has more than 20 regular expressions");
 }
 

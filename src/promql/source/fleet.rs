@@ -3,10 +3,11 @@
 use std::{borrow::Cow, ops::Range};
 
 use jiff::Timestamp;
+use tokio::task::yield_now;
 
 use super::{Moments, Reader, growth, profile_labels};
 use crate::{
-    domain::{BUCKETS, Dimension, Hour, StartupTimes, Window, newer_release},
+    domain::{BUCKETS, Dimension, Hour, Moment, StartupTimes, Window, newer_release},
     metrics::{BUCKET_LABEL, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label},
     promql::{
         error::Result,
@@ -36,24 +37,83 @@ impl Reader<'_> {
         }
     }
 
+    /// Visits the labels of the series of a metric that are selected and ever had a value.
+    pub(super) async fn existing_fleet_series(
+        &self,
+        metric: Metric,
+        visit: &mut impl FnMut(Labels) -> Result<()>,
+    ) -> Result<()> {
+        let (own, values): (&[&str], _) = match metric {
+            Metric::StartupBucket => (&[BUCKET_LABEL], self.selected_bounds().await),
+            Metric::ActiveInstances | Metric::ReturningInstances => {
+                (&[WINDOW_LABEL], self.selected_windows().await)
+            }
+            Metric::Starts | Metric::StartupSum | Metric::StartupCount => {
+                (&[], vec![(0, String::new())])
+            }
+            // These have few series.
+            _ => {
+                let series = self.fleet_series(metric).await?;
+                return series.into_iter().try_for_each(|series| visit(series.labels));
+            }
+        };
+        let (labels, groups) = self.groups(own, 0).await?;
+        let exists: Vec<bool> = match metric {
+            Metric::Starts => {
+                let table = self.database.starts_at(&[Moment::Now], &groups).await?;
+                table.iter().map(|row| row[0] > 0).collect()
+            }
+            // A gauge may have ended.
+            Metric::ActiveInstances | Metric::ReturningInstances => vec![true; labels.len()],
+            _ => {
+                let table = self.database.startup_at(&[Moment::Now], &groups).await?;
+                table.iter().map(|row| row[0].count() > 0).collect()
+            }
+        };
+        // Where the metric's own label is not wanted, all of its values are one.
+        let kept =
+            own.iter().all(|label| self.wanted.keep.as_ref().is_none_or(|keep| keep.keeps(label)));
+        let values = if kept { &values[..] } else { &values[..values.len().min(1)] };
+        for (labels, _) in labels.into_iter().zip(exists).filter(|(_, exists)| *exists) {
+            yield_now().await;
+            for (_, value) in values {
+                let mut labels = labels.clone();
+                labels.insert(Cow::Borrowed(NAME), metric.name().into());
+                labels
+                    .extend(own.iter().map(|label| (Cow::Borrowed(*label), value.as_str().into())));
+                visit(labels)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn selected_bounds(&self) -> Vec<(usize, String)> {
+        self.selected_values(BUCKET_LABEL, bucket_bounds().map(bucket_label).into()).await
+    }
+
+    async fn selected_windows(&self) -> Vec<(usize, String)> {
+        let windows = Window::ALL.map(|window| window.name().to_owned());
+        self.selected_values(WINDOW_LABEL, windows.into()).await
+    }
+
     async fn starts(&self) -> Result<Vec<Series>> {
         let (labels, groups) = self.groups(&[], 1).await?;
         let moments = self.moments();
         self.held.check_table(labels.len(), moments.asked.len())?;
         let table = self.database.starts_at(&moments.asked, &groups).await?;
-        let series = labels.into_iter().zip(table).map(|(labels, counted)| {
+        let mut series = Vec::with_capacity(labels.len());
+        for (labels, counted) in labels.into_iter().zip(table) {
+            // Others have their turn: all series may take some hundredths of a second.
+            yield_now().await;
             let points = self.counter(&moments, |moment| counted[moment], |moment| counted[moment]);
-            self.series(Metric::Starts, labels, points)
-        });
-        Ok(series.collect())
+            series.push(self.series(Metric::Starts, labels, points));
+        }
+        Ok(series)
     }
 
     async fn startup(&self, metric: Metric) -> Result<Vec<Series>> {
         let (bounds, own): (_, &[&str]) = match metric {
-            Metric::StartupBucket => {
-                let bounds = bucket_bounds().map(bucket_label).into();
-                (self.selected_values(BUCKET_LABEL, bounds).await, &[BUCKET_LABEL])
-            }
+            Metric::StartupBucket => (self.selected_bounds().await, &[BUCKET_LABEL]),
             _ => (vec![(0, String::new())], &[]),
         };
         if bounds.is_empty() {
@@ -66,6 +126,7 @@ impl Reader<'_> {
         let table = self.database.startup_at(&moments.asked, &groups).await?;
         let mut series = Vec::with_capacity(labels.len() * bounds.len());
         for (labels, mut counted) in labels.into_iter().zip(table) {
+            yield_now().await;
             // Storage counts each bucket alone; a bucket of PromQL contains those below it.
             for StartupTimes { buckets, .. } in &mut counted {
                 for bucket in 1..buckets.len() {
@@ -109,8 +170,7 @@ impl Reader<'_> {
     }
 
     async fn activity(&self, metric: Metric) -> Result<Vec<Series>> {
-        let windows = Window::ALL.map(|window| window.name().to_owned()).into();
-        let windows = self.selected_values(WINDOW_LABEL, windows).await;
+        let windows = self.selected_windows().await;
         if windows.is_empty() {
             return Ok(Vec::new());
         }
@@ -122,6 +182,7 @@ impl Reader<'_> {
         let table = self.database.activity_at(now, &moments.asked, &groups).await?;
         let mut series = Vec::new();
         for (labels, row) in labels.into_iter().zip(table) {
+            yield_now().await;
             for (window, name) in &windows {
                 let count = |activity: Activity| match metric {
                     Metric::ActiveInstances => activity.active[*window],

@@ -49,6 +49,9 @@ pub async fn read(
         if wanted.growth.is_some() && metric.kind() == MetricType::Gauge {
             return Err(growth_of_a_gauge(metric.name()));
         }
+        if wanted.limit.is_some_and(|limit| reader.held.series() > limit) {
+            break;
+        }
         let more = reader.fleet_series(metric).await?;
         reader.held = reader.held.with(more.len(), grid.count)?;
         series.extend(more);
@@ -66,10 +69,11 @@ pub async fn read(
 }
 
 /// Visits the labels of each series that a selector selects, whenever it had a value. With `keep`,
-/// series that differ in no other label of a report are visited as one.
+/// series that differ in no other label are visited as one. Series are not held, so that there may be
+/// any number.
 ///
 /// # Errors
-/// An error of the database or of `visit`, or too many series.
+/// An error of the database or of `visit`.
 pub async fn existing(
     database: &Database,
     now: Timestamp,
@@ -80,17 +84,11 @@ pub async fn existing(
     let grid = Grid::at(now.as_millisecond());
     let selector = Selector { offset_ms: 0, ..selector.clone() };
     let wanted = Read { keep: keep.cloned(), ..Read::from(selector) };
-    // The series of one metric are dropped before those of the next are read.
     let held = Held::default();
     let reader = Reader { database, now: grid.start, grid, wanted: &wanted, held };
     for metric in Metric::ALL {
         if wanted.selector.selects_name(metric.name()).await {
-            for series in reader.fleet_series(metric).await? {
-                // A counter that exists stays; a gauge may have ended.
-                if metric.kind() == MetricType::Gauge || series.points[0].is_some() {
-                    visit(series.labels)?;
-                }
-            }
+            reader.existing_fleet_series(metric, &mut visit).await?;
         }
     }
     for (_, labels) in reader.selected_server_series().await? {
@@ -119,7 +117,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The profiles that are selected, in groups that are counted together, and the labels of each
     /// group. `own` are the labels that the metric has besides those of a report, and `parts` is the
-    /// number of its series for each group.
+    /// number of its series for each group that will be held.
     async fn groups(&self, own: &[&str], parts: usize) -> Result<(Vec<Labels>, Groups)> {
         if !self.selects_others(own) {
             return Ok((Vec::new(), Groups::new()));
@@ -131,10 +129,16 @@ impl Reader<'_> {
         let mut known = KnownValues::new();
         for (number, profile) in profiles.iter() {
             if self.selects_profile(profile, &mut known).await {
-                let next = places.len();
-                let place = *places.entry(profile_labels(profile, keep)).or_insert(next);
-                self.held.with(places.len().saturating_mul(parts), self.grid.count)?;
-                groups.push((*number, place));
+                let (labels, next) = (profile_labels(profile, keep), places.len());
+                if !places.contains_key(&labels) {
+                    let fits = self.held.with((next + 1).saturating_mul(parts), self.grid.count);
+                    let enough = |limit| self.held.series() + next * parts > limit;
+                    if fits.is_err() && self.wanted.limit.is_some_and(enough) {
+                        continue;
+                    }
+                    fits?;
+                }
+                groups.push((*number, *places.entry(labels).or_insert(next)));
             }
         }
         let mut labels = vec![Labels::new(); places.len()];

@@ -11,6 +11,7 @@ mod dimensions;
 mod errors;
 mod full_disk;
 mod grafana;
+mod hostile;
 mod limits;
 mod privacy;
 mod promql;

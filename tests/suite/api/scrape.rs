@@ -51,3 +51,30 @@ async fn both_text_formats() {
     assert!(text.ends_with("# EOF\n"));
     assert_snapshot!("openmetrics_text", steady(&text));
 }
+
+/// Scrapers say in several ways that they want text; people and browsers get JSON.
+#[tokio::test]
+async fn the_format_is_the_one_that_is_accepted() {
+    let app = App::start().await;
+    let json = "application/json";
+    let text = "text/plain; version=0.0.4; charset=utf-8";
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (accept, wanted) in [
+        (&[][..], json),
+        (&["*/*"], json),
+        (&[browser], json),
+        (&["text/plain"], text),
+        (&["text/plain;version=1.0.0"], text),
+        (&["text/html", "text/plain;q=0.5"], text),
+        (&["text/plain;q=0.5", "application/openmetrics-text"], open),
+    ] {
+        let mut request = app.request(Method::GET, "/metrics");
+        for line in accept {
+            request = request.header(header::ACCEPT, *line);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], wanted, "{accept:?}");
+        assert_eq!(answer.headers()[header::VARY], "Accept");
+    }
+}

@@ -154,7 +154,7 @@ fn counters(families: &mut BTreeMap<&str, String>, before: &[&Sent], end: i64) {
             let below = times.iter().filter(|&&time| f64::from(time) <= bound * 1000.0).count();
             writeln!(
                 out,
-                "mattermost_startup_seconds_bucket{{{labels},le=\"{bound}\"}} {below} {end}"
+                "mattermost_startup_seconds_bucket{{{labels},le=\"{bound:?}\"}} {below} {end}"
             )
             .unwrap();
         }

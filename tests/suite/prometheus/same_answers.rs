@@ -181,6 +181,62 @@ async fn the_same_answers_as_prometheus() {
     }
 }
 
+/// Where a request may have its parameters, and lists that are empty on both.
+#[tokio::test]
+#[ignore = "needs Prometheus; run it with: cargo test --test suite prometheus:: -- --ignored"]
+async fn the_same_requests_are_understood() {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let app = App::start().await;
+    let folder = TempDir::new().unwrap();
+    let prometheus = Prometheus::start(folder.path(), "global: {}\n");
+    for (path, body) in [
+        ("rules", None),
+        ("rules?type=alert", None),
+        ("rules?type=nosuch", None),
+        ("alerts", None),
+        ("query_exemplars", None),
+        ("query_exemplars?query=x", None),
+        ("query_exemplars?query=x&start=then", None),
+        ("query_exemplars?query=x&start=2&end=1", None),
+        ("query_exemplars", Some((FORM, "query=x"))),
+        ("targets", None),
+        ("alertmanagers", None),
+        ("query?query=1&time=5", None),
+        ("query?query=1&time=5", Some((FORM, ""))),
+        ("query?query=1&time=5", Some((FORM, "query=2"))),
+        ("query?query=1&time=5", Some((FORM, "time=6"))),
+        ("query?query=1&time=5", Some(("application/json", "{}"))),
+        ("query?query=1&time=5", Some(("text/plain", "query=2"))),
+        ("query?time=5", Some(("text/plain", "query=2"))),
+        ("query_range?query=1&start=1&end=3", Some((FORM, "step=1"))),
+        ("series?match[]=nosuch", Some((FORM, ""))),
+        ("series", Some((FORM, "match[]=nosuch"))),
+        ("label/os/values", Some((FORM, ""))),
+        ("rules", Some((FORM, ""))),
+        ("metadata?metric=nosuch&limit=", None),
+        ("metadata?metric=nosuch&limit=0", None),
+        ("metadata?metric=nosuch&limit=-1", None),
+        ("metadata?metric=nosuch&limit=many", None),
+        ("metadata?metric=nosuch&limit=99999999999999999999", None),
+    ] {
+        let ask = async |address: &str| {
+            let url = format!("http://{address}/api/v1/{path}");
+            let request = match body {
+                None => app.client.get(url),
+                Some((content_type, body)) => {
+                    app.client.post(url).header("content-type", content_type).body(body)
+                }
+            };
+            let answer = request.send().await.unwrap();
+            let (status, body) = (answer.status().as_u16(), answer.text().await.unwrap());
+            let data: Value = serde_json::from_str(&body).unwrap_or_default();
+            (status, data["errorType"].clone(), data["data"].clone())
+        };
+        let (ours, theirs) = (ask(&app.address.to_string()).await, ask(&prometheus.address).await);
+        assert_eq!(ours, theirs, "{path} {body:?}");
+    }
+}
+
 /// These differ from Prometheus on purpose: they are exact. So they are compared with the reports.
 #[tokio::test]
 #[ignore = "needs Prometheus; run it with: cargo test --test suite prometheus:: -- --ignored"]
