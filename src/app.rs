@@ -83,7 +83,7 @@ pub async fn run(
         clock,
         proxies: Proxies::new(config.trusted_proxies.clone()),
         read_token: config.read_token.clone(),
-        queries: Semaphore::new(QUERIES_AT_ONCE),
+        queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE)),
         room: Room::default(),
         request_ids: RequestIds::default(),
     });

@@ -116,9 +116,9 @@ pub async fn deployments(
         until: query.until,
         starts_only: false,
     };
-    let turn = state.turn().await;
-    let found = state.database.newest_reports(&filter, limit).await?;
-    drop(turn);
+    let own = state.clone();
+    let reading = async move { own.database.newest_reports(&filter, limit).await };
+    let found = state.in_turn(reading).await?;
 
     let mut headers = HeaderMap::new();
     if let Some(last) = found.last().filter(|_| found.len() == limit as usize)

@@ -28,7 +28,11 @@ use axum::{
     middleware,
     routing::{MethodRouter, get, post},
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+    task::spawn_blocking,
+};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use client_address::Proxies;
@@ -74,7 +78,7 @@ pub struct Shared {
     /// Token that opens the read routes.
     pub read_token: Option<String>,
     /// Turns of requests that may read much; see [`QUERIES_AT_ONCE`].
-    pub queries: Semaphore,
+    pub queries: Arc<Semaphore>,
     /// Memory of long answers and forms.
     pub room: Room,
     /// Ids for requests.
@@ -96,10 +100,34 @@ impl AppState {
         Self(Arc::new(shared))
     }
 
-    /// Waits for this request's turn, which lasts as long as what is returned.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    /// Works on a request that may read much, when it is its turn. It has a thread of its own, since
+    /// its arithmetic would hold up those that serve all others. It ends at its next pause when the
+    /// caller is gone.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
         // The semaphore is never closed, so there is always a permit.
-        self.queries.acquire().await.ok()
+        let turn = Arc::clone(&self.queries).acquire_owned().await;
+        let (awaited, given_up) = oneshot::channel::<()>();
+        let runtime = Handle::current();
+        let worked = spawn_blocking(move || {
+            let _turn = turn;
+            runtime.block_on(async {
+                tokio::select! {
+                    done = work => Some(done),
+                    _ = given_up => None,
+                }
+            })
+        });
+        let worked = worked.await;
+        drop(awaited);
+        match worked {
+            Ok(Some(done)) => done,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The server ends, and its connections with it.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -131,7 +131,7 @@ pub(super) mod tests {
             clock,
             proxies: Proxies::new(Vec::new()),
             read_token: None,
-            queries: Semaphore::new(1),
+            queries: Arc::new(Semaphore::new(1)),
             room: Room::default(),
             request_ids: RequestIds::default(),
         })

@@ -115,7 +115,7 @@ fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
     items.flat_map(|item| [&mut item.get, &mut item.post]).flatten()
 }
 
-/// Adds `POST` with the parameters of `GET` in a form.
+/// Adds `POST` with the parameters of `GET` in a form, of which each may stand in the URL instead.
 fn answer_forms(item: &mut PathItem) {
     let mut post = item.get.clone().expect("a route that answers GET");
     let mut form = ObjectBuilder::new();
@@ -138,7 +138,8 @@ fn answer_forms(item: &mut PathItem) {
     }
     let body = RequestBodyBuilder::new()
         .content("application/x-www-form-urlencoded", Content::new(Some(Schema::from(form))))
-        .required(Some(Required::True));
+        .description(Some("Parameters that are not in the URL"))
+        .required(Some(Required::False));
     post.request_body = Some(body.build().into());
     post.operation_id = post.operation_id.map(|id| format!("{id}_form"));
     let too_large = Ref::from_response_name("TooLarge").into();

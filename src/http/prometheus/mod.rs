@@ -109,10 +109,12 @@ fn bad_data(text: impl Into<String>) -> ApiError {
 pub async fn query(State(state): State<AppState>, form: Form) -> Answered {
     let (now, limit) = (state.clock.now(), form.limit()?);
     let time = form.time("time")?.unwrap_or(now.as_millisecond());
-    let expression = form.required("query")?;
-    let _turn = state.turn().await;
-    let answer = promql::query(&state.database, now, expression, time, limit).await?;
-    Ok(Data::at(time, answer).answer(limit))
+    let (own, expression) = (state.clone(), form.required("query")?.to_owned());
+    let work = async move {
+        let answer = promql::query(&own.database, now, &expression, time, limit).await?;
+        Ok(Data::at(time, answer).answer(limit))
+    };
+    state.in_turn(work).await
 }
 
 /// Answers an expression over time.
@@ -132,10 +134,12 @@ pub async fn query_range(State(state): State<AppState>, form: Form) -> Answered 
     }
     let count = usize::try_from((end - start) / step).unwrap_or(usize::MAX).saturating_add(1);
     let grid = Grid { start, step, count };
-    let expression = form.required("query")?;
-    let _turn = state.turn().await;
-    let answer = promql::query_range(&state.database, now, expression, grid, limit).await?;
-    Ok(Data::over(grid, answer).answer(limit))
+    let (own, expression) = (state.clone(), form.required("query")?.to_owned());
+    let work = async move {
+        let answer = promql::query_range(&own.database, now, &expression, grid, limit).await?;
+        Ok(Data::over(grid, answer).answer(limit))
+    };
+    state.in_turn(work).await
 }
 
 /// Lists the selected series.
@@ -148,10 +152,13 @@ pub async fn series(State(state): State<AppState>, form: Form) -> Answered {
         return Err(bad_data("no match[] parameter provided"));
     }
     let (selection, limit) = (selection(&form)?, form.limit()?);
-    let _turn = state.turn().await;
-    let found = selection.series(&state.database, state.clock.now(), limit).await?;
-    let limit = limit.map(|limit| limit.min(MAX_SERIES));
-    Ok(listed(found, limit, SERIES_BYTES))
+    let own = state.clone();
+    let work = async move {
+        let found = selection.series(&own.database, own.clock.now(), limit).await?;
+        let limit = limit.map(|limit| limit.min(MAX_SERIES));
+        Ok(listed(found, limit, SERIES_BYTES))
+    };
+    state.in_turn(work).await
 }
 
 /// Lists the names of the labels of all series, or of the selected ones.
@@ -161,9 +168,12 @@ pub async fn series(State(state): State<AppState>, form: Form) -> Answered {
 )]
 pub async fn labels(State(state): State<AppState>, form: Form) -> Answered {
     let (selection, limit) = (selection(&form)?, form.limit()?);
-    let _turn = state.turn().await;
-    let names = selection.label_names(&state.database, state.clock.now()).await?;
-    Ok(listed(names, limit, LABEL_BYTES))
+    let own = state.clone();
+    let work = async move {
+        let names = selection.label_names(&own.database, own.clock.now()).await?;
+        Ok(listed(names, limit, LABEL_BYTES))
+    };
+    state.in_turn(work).await
 }
 
 /// Lists the values of one label, in all series or in the selected ones.
@@ -178,9 +188,12 @@ pub async fn label_values(
 ) -> Answered {
     let Path(name) = name.map_err(|_| bad_data("the name of the label is not UTF-8"))?;
     let (selection, limit) = (selection(&form)?, form.limit()?);
-    let _turn = state.turn().await;
-    let values = selection.label_values(&state.database, state.clock.now(), &name).await?;
-    Ok(listed(values, limit, LABEL_BYTES))
+    let own = state.clone();
+    let work = async move {
+        let values = selection.label_values(&own.database, own.clock.now(), &name).await?;
+        Ok(listed(values, limit, LABEL_BYTES))
+    };
+    state.in_turn(work).await
 }
 
 /// The series of each `match[]`. `start` and `end` are checked, as in Prometheus, and then make

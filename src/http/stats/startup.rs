@@ -67,9 +67,8 @@ pub async fn startup(
             query.until.map_or(Hour::MAX, |time| Hour::of(time).day()),
         )
     });
-    let turn = state.turn().await;
-    let found = state.database.startup(query.by, days).await?;
-    drop(turn);
+    let own = state.clone();
+    let found = state.in_turn(async move { own.database.startup(query.by, days).await }).await?;
     let rounded = |ms: f64| (ms * 10.0).round() / 10.0;
     let measured = found.into_iter().filter(|group| group.startup.count() > 0);
     Ok(Json(

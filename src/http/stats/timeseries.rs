@@ -94,12 +94,11 @@ pub async fn timeseries(
         )));
     }
 
-    let turn = state.turn().await;
-    let found = state
-        .database
-        .timeseries(query.interval, query.by, first, last.plus(step), MAX_ROWS + 1)
-        .await?;
-    drop(turn);
+    let (own, until) = (state.clone(), last.plus(step));
+    let (interval, by) = (query.interval, query.by);
+    let reading =
+        async move { own.database.timeseries(interval, by, first, until, MAX_ROWS + 1).await };
+    let found = state.in_turn(reading).await?;
     if found.len() > MAX_ROWS as usize {
         return Err(ApiError::InvalidParameter(format!(
             "That is more than {MAX_ROWS} rows: ask for less time or a longer interval."
