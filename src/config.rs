@@ -120,10 +120,9 @@ impl ServeSettings {
     }
 }
 
-/// The token of the one setting that is given. An empty variable is none: compose files pass
-/// unset variables on as empty ones.
+/// The token of the one setting that is given.
 fn read_token(token: Option<String>, file: Option<PathBuf>) -> anyhow::Result<Option<String>> {
-    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+    let token = token.filter(|token| !token.is_empty()).map(|token| token.trim().to_owned());
     let file = file.filter(|file| !file.as_os_str().is_empty());
     let (token, name) = match (token, file) {
         (Some(_), Some(_)) => bail!("READ_TOKEN and READ_TOKEN_FILE are both set; keep one"),
@@ -135,7 +134,7 @@ fn read_token(token: Option<String>, file: Option<PathBuf>) -> anyhow::Result<Op
             (text.trim().to_owned(), "READ_TOKEN_FILE")
         }
     };
-    // An empty file must not silently open the read routes.
+    // Blanks or an empty file must not silently open the read routes.
     if token.is_empty() {
         bail!("{name} holds no token");
     }

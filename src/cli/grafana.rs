@@ -40,18 +40,14 @@ enum Command {
 #[derive(Debug, Args)]
 struct Provision {
     /// Address at which Grafana reaches the server; Grafana's own variable if not given
-    #[arg(long, env = "TELEMETRY_URL", value_name = "URL", value_parser = address)]
-    server: Option<Given>,
+    #[arg(long, env = "TELEMETRY_URL", value_name = "TELEMETRY_URL", value_parser = address)]
+    server: Option<String>,
     /// Path of DIR/dashboards for Grafana; Grafana's own variable if not given
-    #[arg(long, env = "TELEMETRY_DASHBOARDS", value_name = "PATH", value_parser = given)]
-    dashboards: Option<Given>,
+    #[arg(long, env = "TELEMETRY_DASHBOARDS", value_name = "TELEMETRY_DASHBOARDS")]
+    dashboards: Option<String>,
     /// Folder for `dashboards` and `provisioning`; created if missing
     dir: PathBuf,
 }
-
-/// A setting; `None` for an empty variable, which is how compose files pass on an unset one.
-#[derive(Debug, Clone)]
-struct Given(Option<String>);
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Command::Provision(provision) = &arguments.command;
@@ -105,7 +101,7 @@ impl Provision {
             [("${TELEMETRY_URL}", &self.server), ("${TELEMETRY_DASHBOARDS}", &self.dashboards)];
         let mut text = String::from_utf8_lossy(content).into_owned();
         for (variable, setting) in settings {
-            if let Some(Given(Some(value))) = setting {
+            if let Some(value) = setting.as_deref().filter(|value| !value.is_empty()) {
                 text = text.replace(variable, &quoted(value));
             }
         }
@@ -191,23 +187,13 @@ fn remove(file: &Path) -> anyhow::Result<bool> {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the form of a value parser")]
-fn given(text: &str) -> Result<Given, String> {
-    let text = text.trim();
-    Ok(Given((!text.is_empty()).then(|| text.to_owned())))
-}
-
-fn address(text: &str) -> Result<Given, String> {
-    let address = given(text)?;
-    let Given(Some(url)) = &address else {
-        return Ok(address);
-    };
-    let is_http = url.parse::<Uri>().is_ok_and(|url| {
+fn address(text: &str) -> Result<String, String> {
+    let is_http = text.parse::<Uri>().is_ok_and(|url| {
         matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()
     });
     if is_http {
-        Ok(address)
+        Ok(text.to_owned())
     } else {
-        Err(format!("{url:?} is not an address such as http://telemetry:8080"))
+        Err(format!("{text:?} is not an address such as http://telemetry:8080"))
     }
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod client;
+mod environment;
 mod grafana;
 mod healthcheck;
 mod import;
@@ -9,7 +10,7 @@ mod openapi;
 mod simulate;
 mod verify;
 
-use std::process::ExitCode;
+use std::{ffi::OsStr, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use tokio::runtime::{Builder, Runtime};
@@ -97,9 +98,10 @@ async fn serve(settings: ServeSettings) -> anyhow::Result<ExitCode> {
 /// The arguments, or the exit code where there is nothing more to do. A wrong setting is reported
 /// in one line, so that it stands out in a container's log.
 fn parse() -> Result<Arguments, ExitCode> {
-    let parsed = Arguments::command()
-        .try_get_matches()
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let variable = |name: &OsStr| std::env::var_os(name);
+    let parsed =
+        environment::matches(&Arguments::command(), std::env::args_os().collect(), &variable)
+            .and_then(|matches| Arguments::from_arg_matches(&matches));
     parsed.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();

@@ -102,12 +102,19 @@ fn a_start_that_fails_says_why_in_one_line() {
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "==="),
         ("READ_TOKEN", "two words"),
+        ("READ_TOKEN", " "),
+        ("READ_TOKEN", "'secret"),
         ("READ_TOKEN_FILE", "/no/such/file"),
         ("READ_TOKEN_FILE", "/dev/null"),
     ];
     for (name, value) in settings {
         let said = complaint(binary().env("DATABASE_URL", &database).env(name, value));
         assert!(said.contains(name), "{name}: {said}");
+    }
+    for blank in [" ", "\t"] {
+        let mut command = binary();
+        command.env("DATABASE_URL", &database).args(["serve", "--read-token", blank]);
+        assert!(complaint(&mut command).contains("READ_TOKEN holds no token"));
     }
     let both = [("READ_TOKEN", "a"), ("READ_TOKEN_FILE", "/dev/null")];
     let said = complaint(binary().env("DATABASE_URL", &database).envs(both));
@@ -134,20 +141,46 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(fs::read(&file).unwrap(), before);
 }
 
+/// Every variable of `serve`, as its help lists them.
+fn variables() -> Vec<String> {
+    let help =
+        String::from_utf8(binary().args(["serve", "--help"]).output().unwrap().stdout).unwrap();
+    let names = help.split("[env: ").skip(1);
+    names.map(|rest| rest.split(['=', ']']).next().unwrap().to_owned()).collect()
+}
+
 #[test]
-fn the_token_may_come_from_a_file_and_an_empty_variable_is_none() {
+fn an_empty_variable_is_an_unset_one() {
+    let folder = TempDir::new().unwrap();
+    let empty = variables().into_iter().map(|name| (name, ""));
+    let mut server = binary();
+    // Flags, since the defaults of these two are no place for a test.
+    let database = url(&folder.path().join("telemetry.db"));
+    server.args(["serve", "--database-url", &database, "--server-address", "127.0.0.1:0"]);
+    let server = Server::start_as_it_is(server.envs(empty));
+    let mut healthy = binary();
+    healthy.args(["healthcheck", "--server-address", &server.address.to_string()]);
+    // A setting of `serve` alone.
+    assert!(healthy.env("RETENTION_DAYS", "wrong").status().unwrap().success());
+}
+
+#[test]
+fn what_an_env_file_leaves_around_a_value_is_no_part_of_it() {
     let folder = TempDir::new().unwrap();
     let token = folder.path().join("token");
     fs::write(&token, "secret\n").unwrap();
     let database = url(&folder.path().join("telemetry.db"));
-    let server = Server::start_command(
-        binary()
-            .env("DATABASE_URL", &database)
-            .env("READ_TOKEN", "")
-            .env("READ_TOKEN_FILE", &token)
-            .env("TRUSTED_PROXIES", "")
-            .env("CORS_ALLOWED_ORIGINS", ""),
-    );
+    let given = [
+        ("DATABASE_URL", database.as_str()),
+        ("SERVER_ADDRESS", "127.0.0.1:0"),
+        ("READ_TOKEN_FILE", token.to_str().unwrap()),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1"),
+        ("RATE_LIMIT_PER_MINUTE", "0"),
+        ("LOG_FORMAT", "text"),
+        ("RUST_LOG", "info"),
+    ];
+    let given = given.map(|(name, value)| (name, format!(" \"{value}\"\r")));
+    let server = Server::start_as_it_is(binary().env("READ_TOKEN", "").envs(given));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = Client::new();
     let get = |request: reqwest::RequestBuilder| runtime.block_on(request.send()).unwrap().status();

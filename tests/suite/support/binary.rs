@@ -39,8 +39,12 @@ impl Server {
                 command.env(limit, "0");
             }
         }
-        let mut process =
-            command.env("SERVER_ADDRESS", "127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_as_it_is(command.env("SERVER_ADDRESS", "127.0.0.1:0"))
+    }
+
+    /// Starts it by a command that has all settings, the address among them.
+    pub fn start_as_it_is(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(process.stderr.take().unwrap());
         let address = ([0, 0, 0, 0], 0).into();
         let mut server = Self { process, address, first_line: String::new(), log };
