@@ -179,7 +179,9 @@
               };
               services.mattermost-telemetry = {
                 enable = true;
+                address = "::";
                 openFirewall = true;
+                databaseUrl = "sqlite:///var/lib/mattermost-telemetry/100%25.db";
                 readTokenFile = "/run/keys/telemetry-token";
                 trustedProxies = [ "127.0.0.1/32" ];
                 retentionDays = 365;
@@ -301,14 +303,19 @@
 
           image = imageFor pkgs;
 
-          # Evaluates the NixOS module and has systemd read the unit that comes out.
+          # Evaluates the NixOS module and has systemd read the unit that comes out. `.ci/module.nix`
+          # has the rest of what is wanted of it.
           module =
             let
               inherit (exampleSystem system) config;
               unit = config.systemd.units."${pname}.service".unit;
             in
             pkgs.runCommand "${pname}-module" { nativeBuildInputs = [ pkgs.systemd ]; } ''
-              systemd-analyze security --offline=true --threshold=15 ${unit}/${pname}.service | tee $out
+              unit=${unit}/${pname}.service
+              grep --fixed-strings 'SERVER_ADDRESS=[::]:' "$unit"
+              grep --fixed-strings '/100%%25.db' "$unit"
+              grep 'After=.*time-sync.target' "$unit"
+              systemd-analyze security --offline=true --threshold=15 "$unit" | tee $out
             '';
         }
       );

@@ -12,6 +12,13 @@ let
   # The credential's name, and so the file's name in the unit's credential folder.
   token = "read-token";
   list = lib.concatStringsSep ",";
+  # systemd reads `%` as the begin of a specifier.
+  literal = lib.replaceStrings [ "%" ] [ "%%" ];
+  host =
+    if lib.hasInfix ":" cfg.address && !lib.hasPrefix "[" cfg.address then
+      "[${cfg.address}]"
+    else
+      cfg.address;
 in
 {
   options.services.mattermost-telemetry = {
@@ -27,8 +34,8 @@ in
     address = lib.mkOption {
       type = lib.types.str;
       default = "127.0.0.1";
-      example = "[::]";
-      description = "Address to listen on; an IPv6 address in brackets.";
+      example = "::";
+      description = "Address to listen on; an IPv6 address with or without brackets.";
     };
 
     port = lib.mkOption {
@@ -119,11 +126,18 @@ in
     systemd.services.mattermost-telemetry = {
       description = "Telemetry server for Mattermost containers";
       wantedBy = [ "multi-user.target" ];
-      wants = [ "network-online.target" ];
-      after = [ "network-online.target" ];
+      # Reports are dated by this machine's clock, which boots in the past without a battery.
+      wants = [
+        "network-online.target"
+        "time-sync.target"
+      ];
+      after = [
+        "network-online.target"
+        "time-sync.target"
+      ];
 
-      environment = {
-        SERVER_ADDRESS = "${cfg.address}:${toString cfg.port}";
+      environment = lib.mapAttrs (_: literal) {
+        SERVER_ADDRESS = "${host}:${toString cfg.port}";
         DATABASE_URL = cfg.databaseUrl;
         TRUSTED_PROXIES = list cfg.trustedProxies;
         RATE_LIMIT_PER_MINUTE = toString cfg.rateLimitPerMinute;
@@ -132,14 +146,16 @@ in
         CORS_ALLOWED_ORIGINS = list cfg.corsAllowedOrigins;
         LOG_FORMAT = cfg.logFormat;
         RUST_LOG = cfg.logFilter;
+        SQLITE_TMPDIR = stateFolder;
+      }
+      // {
         # %d is the unit's credential folder.
         READ_TOKEN_FILE = lib.mkIf (cfg.readTokenFile != null) "%d/${token}";
-        SQLITE_TMPDIR = stateFolder;
       };
 
       serviceConfig = {
         ExecStart = "${lib.getExe cfg.package} serve";
-        LoadCredential = lib.mkIf (cfg.readTokenFile != null) [ "${token}:${cfg.readTokenFile}" ];
+        LoadCredential = lib.mkIf (cfg.readTokenFile != null) [ "${token}:${literal cfg.readTokenFile}" ];
         Restart = "on-failure";
         RestartSec = 2;
         # Longer than emptying a full write queue takes, so that a stop never cuts it short.
