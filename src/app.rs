@@ -37,12 +37,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     run(&config, database, listener, Clock::system(), stop).await
 }
 
-/// Opens the database and takes over the reports that a reference server left in it.
+/// Opens the database, which no other server may use, and takes over the reports that a reference
+/// server left in it.
 ///
 /// # Errors
 /// One line with the reason for which the database cannot be used.
 pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
-    let database = Database::open(&config.database_url).await?;
+    let database = Database::open_alone(&config.database_url).await?;
     let mut writer = database.writer();
     let taken_over = writer
         .take_over(clock, |moved| {
@@ -106,6 +107,7 @@ pub async fn run(
     tracing::info!("stopping");
     database.close().await;
     writer.await.context("the writer ended early")?.context("cannot close the database")?;
+    database.release();
     tracing::info!("stopped");
     Ok(())
 }

@@ -7,12 +7,14 @@
 mod instance_key;
 mod json;
 mod maintain;
+mod place;
 mod profiles;
 mod read;
 mod readers;
 mod write;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, Mutex},
@@ -25,7 +27,8 @@ use sqlx::{
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-pub use maintain::{ImportError, Moved, Verdict};
+pub use maintain::{BackupError, ImportError, Moved, Verdict};
+pub use place::Denied;
 use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
@@ -60,6 +63,9 @@ impl Error {
     }
 }
 
+/// SQLite's result code where it cannot open a file.
+const CANNOT_OPEN: u32 = 14;
+
 /// SQLite's result code of an error, without its extension.
 fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code)?;
@@ -83,6 +89,50 @@ pub enum OpenError {
         folder: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
+    },
+    /// The folder or a file of the database may not be written.
+    #[error("cannot use the database {path}: {denied}", path = .path.display())]
+    Denied {
+        /// The database file.
+        path: PathBuf,
+        /// The folder or the file.
+        denied: Denied,
+    },
+    /// A server uses the database.
+    #[error("another server uses the database {path}; stop it first", path = .0.display())]
+    InUse(PathBuf),
+    /// The lock of the server cannot be opened.
+    #[error("cannot open the lock {name}", name = .name.display())]
+    Lock {
+        /// The lock file.
+        name: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// SQLite has no write-ahead log there.
+    #[error(
+        "{path} cannot have a write-ahead log: SQLite keeps the journal mode `{mode}`, since the \
+         file system or the VFS has no shared memory; use a local disk",
+        path = .path.display()
+    )]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+        /// The journal mode that SQLite answers.
+        mode: String,
+    },
+    /// A file cannot be read without writing to its folder.
+    #[error(
+        "{path} is not complete without {log}, which SQLite can read in a writable folder only; \
+         copy both into one",
+        path = .path.display(),
+        log = .log.display()
+    )]
+    UnreadLog {
+        /// The file.
+        path: PathBuf,
+        /// Its log, which holds something.
+        log: PathBuf,
     },
     /// There is no such file.
     #[error("there is no database {path}", path = .0.display())]
@@ -126,6 +176,8 @@ pub struct Database {
     profiles: Arc<Mutex<Arc<Numbered>>>,
     /// The latest activity that was computed.
     activity: Arc<Mutex<Arc<ActivityNow>>>,
+    /// Lock of the one server; `None` for a command beside it.
+    lock: Option<Arc<File>>,
 }
 
 impl Database {
@@ -137,11 +189,31 @@ impl Database {
     /// See [`OpenError`]. Nothing is changed in a file that is refused.
     pub async fn open(url: &str) -> std::result::Result<Self, OpenError> {
         let options = file_options(url)?;
-        let path = options.get_filename().to_owned();
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
+        let path = place::target(options.get_filename())?;
+        Self::open_at(path, options, None).await
+    }
+
+    /// As [`Database::open`], for a server: no other one may use the database. Commands may.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_alone(url: &str) -> std::result::Result<Self, OpenError> {
+        let options = file_options(url)?;
+        let path = place::target(options.get_filename())?;
+        let lock = place::lock(&path)?;
+        // SQLite opens a file that may not be written all the same; its first report would fail.
+        if let Some(denied) = Denied::of(&path) {
+            return Err(OpenError::Denied { path, denied });
         }
+        Self::open_at(path, options, Some(Arc::new(lock))).await
+    }
+
+    async fn open_at(
+        path: PathBuf,
+        options: SqliteConnectOptions,
+        lock: Option<Arc<File>>,
+    ) -> std::result::Result<Self, OpenError> {
+        let options = options.filename(&path);
         let readers = Readers::new(&options);
         let writer = options
             .journal_mode(SqliteJournalMode::Wal)
@@ -157,12 +229,13 @@ impl Database {
             // be refused.
             first = first.create_if_missing(true).auto_vacuum(SqliteAutoVacuum::Incremental);
         }
-        let mut connection = first.connect().await.map_err(|source| open_error(&path, source))?;
+        let mut connection = first.connect().await.map_err(|source| write_error(&path, source))?;
+        check_journal_mode(&mut connection, &path).await?;
         migrate(&mut connection, &path).await?;
-        write_bounds(&mut connection).await.map_err(|source| open_error(&path, source))?;
-        connection.close().await.map_err(|source| open_error(&path, source))?;
+        write_bounds(&mut connection).await.map_err(|source| write_error(&path, source))?;
+        connection.close().await.map_err(|source| write_error(&path, source))?;
 
-        Ok(Self { path, writer, readers, profiles: Arc::default(), activity: Arc::default() })
+        Ok(Self { path, writer, readers, profiles: Arc::default(), activity: Arc::default(), lock })
     }
 
     /// As [`Database::open`], of a file that must be there.
@@ -183,7 +256,7 @@ impl Database {
         Writer::new(self.writer.clone())
     }
 
-    /// Path of the database file.
+    /// Path of the database file, with links followed.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -194,7 +267,7 @@ impl Database {
     /// # Errors
     /// The file system's error for the database file.
     pub fn bytes(&self) -> std::io::Result<(u64, u64)> {
-        let log = format!("{}-wal", self.path.display());
+        let log = place::beside(&self.path, "-wal");
         let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
         Ok((std::fs::metadata(&self.path)?.len(), log_bytes))
     }
@@ -223,6 +296,14 @@ impl Database {
     pub async fn close(&self) {
         self.readers.close().await;
     }
+
+    /// Lets another server use the database. The last step of a server, after its writer has ended;
+    /// its end does the same.
+    pub fn release(&self) {
+        if let Some(lock) = &self.lock {
+            let _ = lock.unlock();
+        }
+    }
 }
 
 /// The options of a URL that names a file.
@@ -242,6 +323,18 @@ fn file_options(url: &str) -> std::result::Result<SqliteConnectOptions, OpenErro
     if names_a_file { Ok(options) } else { Err(refuse()) }
 }
 
+/// SQLite falls back to another mode without an error where it cannot share memory.
+async fn check_journal_mode(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> std::result::Result<(), OpenError> {
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(connection)
+        .await
+        .map_err(|source| write_error(path, source))?;
+    if mode == "wal" { Ok(()) } else { Err(OpenError::NoLog { path: path.to_owned(), mode }) }
+}
+
 async fn migrate(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -251,7 +344,7 @@ async fn migrate(
             OpenError::Newer { path: path.to_owned(), version }
         }
         MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
-            open_error(path, source)
+            write_error(path, source)
         }
         other => OpenError::Open { path: path.to_owned(), source: other.into() },
     })
@@ -273,6 +366,19 @@ async fn write_bounds(connection: &mut SqliteConnection) -> sqlx::Result<()> {
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await
+}
+
+/// The reason of an error of a file that is written: the folder or a file may not be.
+fn write_error(path: &Path, source: sqlx::Error) -> OpenError {
+    const PERMISSION: u32 = 3;
+    const READ_ONLY: u32 = 8;
+    let code = sqlite_code(&source);
+    if matches!(code, Some(PERMISSION | READ_ONLY | CANNOT_OPEN))
+        && let Some(denied) = Denied::of(path)
+    {
+        return OpenError::Denied { path: path.to_owned(), denied };
+    }
+    open_error(path, source)
 }
 
 /// The reason of an error, by SQLite's result code: a broken file, or one that cannot be reached.

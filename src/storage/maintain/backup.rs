@@ -1,14 +1,131 @@
 //! Backup: a consistent copy of the database.
 
-use crate::storage::{Database, Result};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+
+use crate::storage::{
+    Database, Error,
+    place::{beside, sync_folder},
+};
+
+/// File that a copy is written to before it gets its name, in the same folder. A fixed name, so that
+/// the next backup into the folder removes what a killed one left.
+const PART: &str = ".telemetry-backup.part";
+
+/// Reason for which there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Nothing is replaced.
+    #[error("{file} exists; name a new file", file = .0.display())]
+    Exists(PathBuf),
+    /// Another process is writing a copy into the folder.
+    #[error("another backup is being written to {part}", part = .0.display())]
+    Busy(PathBuf),
+    /// The file system refuses.
+    #[error("cannot write {file}", file = .file.display())]
+    File {
+        /// The copy.
+        file: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The database refuses to be read, or the copy to be written.
+    #[error("cannot write {file}", file = .file.display())]
+    Storage {
+        /// The copy.
+        file: PathBuf,
+        /// SQLite's error.
+        source: Error,
+    },
+}
 
 impl Database {
-    /// Writes a consistent copy into a new file, while the server runs.
+    /// Writes a consistent copy into a new file, while the server runs. The file appears when it is
+    /// whole and synced to disk.
     ///
     /// # Errors
-    /// The database's error, such as that the file exists.
-    pub async fn backup(&self, file: &str) -> Result<()> {
-        sqlx::query!("VACUUM INTO ?", file).execute(&mut *self.reader().await?).await?;
-        Ok(())
+    /// See [`BackupError`]; there is then no such file.
+    pub async fn backup(&self, file: &Path) -> Result<(), BackupError> {
+        if file.symlink_metadata().is_ok() {
+            return Err(BackupError::Exists(file.to_owned()));
+        }
+        let refuse = |source| BackupError::File { file: file.to_owned(), source };
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let part = Part::begin(folder.join(PART)).map_err(refuse)?;
+        let Some(part) = part else {
+            return Err(BackupError::Busy(folder.join(PART)));
+        };
+        let path = part.path.to_string_lossy();
+        let refused =
+            |source| BackupError::Storage { file: file.to_owned(), source: Error::from(source) };
+        let mut reader = self.reader().await.map_err(refused)?;
+        sqlx::query!("VACUUM INTO ?", path).execute(&mut *reader).await.map_err(refused)?;
+        let finish = || {
+            part.file.sync_all()?;
+            rename(&part.path, file)?;
+            sync_folder(folder)
+        };
+        finish().map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => BackupError::Exists(file.to_owned()),
+            _ => refuse(source),
+        })
+    }
+}
+
+/// A copy that is not whole yet. Dropped, it is removed.
+struct Part {
+    path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    /// An empty file, locked; `None` if another process writes to it.
+    fn begin(path: PathBuf) -> io::Result<Option<Self>> {
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        if file.try_lock().is_err() {
+            return Ok(None);
+        }
+        // The other process may have renamed it since it was opened: then it is a whole copy.
+        let opened = file.metadata()?;
+        let same = path
+            .symlink_metadata()
+            .is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()));
+        if !same {
+            return Ok(None);
+        }
+        let part = Self { path, file };
+        part.file.set_len(0)?;
+        part.remove_journal();
+        Ok(Some(part))
+    }
+
+    fn remove_journal(&self) {
+        let _ = fs::remove_file(beside(&self.path, "-journal"));
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        self.remove_journal();
+    }
+}
+
+/// Renames a file unless the new name is taken.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems, NFS among them, can do it by a second name only.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(from, to),
+        result => Ok(result?),
     }
 }

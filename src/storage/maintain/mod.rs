@@ -8,5 +8,6 @@ mod retention;
 mod snapshots;
 mod verify;
 
+pub use backup::BackupError;
 pub use reference::{ImportError, Moved};
 pub use verify::Verdict;

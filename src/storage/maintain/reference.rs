@@ -1,6 +1,8 @@
 //! Reports of a database file of the reference server. It has one table, `deployments`, with a text
 //! for each field and no record of its schema's version.
 
+use std::path::Path;
+
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -11,7 +13,10 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{Hour, Report, ReportBody},
-    storage::{Error, OpenError, Result, Writer, open_error, write::Open},
+    storage::{
+        CANNOT_OPEN, Error, OpenError, Result, Writer, open_error, place::beside, sqlite_code,
+        write::Open,
+    },
 };
 
 /// Reports that were moved.
@@ -86,12 +91,9 @@ impl Writer {
         clock: &Clock,
         on_moved: impl Fn(Moved),
     ) -> std::result::Result<Moved, ImportError> {
-        let options = SqliteConnectOptions::new().filename(file).read_only(true);
-        let path = options.get_filename().to_owned();
-        let mut source = options.connect().await.map_err(|error| open_error(&path, error))?;
-        if !is_reference(&mut source).await.map_err(|error| open_error(&path, error))? {
+        let Some(mut source) = open_source(Path::new(file)).await? else {
             return Err(ImportError::NotReference(file.to_owned()));
-        }
+        };
         let name = source_name(&mut source).await.map_err(Error)?;
         self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
         let mut moved = Moved::default();
@@ -134,6 +136,36 @@ pub enum ImportError {
     /// A database failed.
     #[error(transparent)]
     Storage(#[from] Error),
+}
+
+/// Opens a reference database to read it; `None` if it is something else.
+async fn open_source(path: &Path) -> std::result::Result<Option<SqliteConnection>, OpenError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let source = match open_reference(&options).await {
+        // A database in WAL mode: its readers share memory through a file beside it, which SQLite
+        // cannot make in a read-only folder. Without a log nothing is in the way of reading the
+        // file as it is.
+        Err(error) if sqlite_code(&error) == Some(CANNOT_OPEN) => {
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            let logs = ["-wal", "-journal"].map(|ending| beside(&path, ending));
+            if let Some(log) = logs.into_iter().find(|log| holds_something(log)) {
+                return Err(OpenError::UnreadLog { path, log });
+            }
+            open_reference(&options.immutable(true)).await
+        }
+        result => result,
+    };
+    source.map_err(|error| open_error(path, error))
+}
+
+async fn open_reference(options: &SqliteConnectOptions) -> sqlx::Result<Option<SqliteConnection>> {
+    let mut source = options.connect().await?;
+    let found = is_reference(&mut source).await?;
+    Ok(found.then_some(source))
+}
+
+fn holds_something(file: &Path) -> bool {
+    file.metadata().is_ok_and(|file| file.len() > 0)
 }
 
 async fn is_reference(connection: &mut SqliteConnection) -> sqlx::Result<bool> {

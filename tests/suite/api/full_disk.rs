@@ -1,12 +1,12 @@
 //! A full disk: what was acknowledged stays, and the server recovers without a restart.
 
-use std::{fs, io::Write as _, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use reqwest::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Server, binary, report};
+use crate::support::{Server, binary, in_own_namespace, report};
 
 /// Puts a file system of 8 MiB at $DISK, fills half of it, and becomes the server.
 const ON_A_SMALL_DISK: &str = r#"
@@ -15,31 +15,18 @@ dd if=/dev/zero of="$DISK/ballast" bs=1k count=4096 status=none &&
 exec "$SERVER"
 "#;
 
-/// Returns whether this machine lets us mount a file system in a namespace of our own.
-fn may_mount() -> bool {
-    let probe = "mount -t tmpfs tmpfs /mnt";
-    Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", probe])
-        .output()
-        .is_ok_and(|output| output.status.success())
-}
-
 /// A disk that is full costs clients a 503 each, nothing that was acknowledged, and no restart.
 #[tokio::test]
 async fn a_full_disk_is_reported_and_recovered_from() {
-    if !may_mount() {
-        // Past the test harness, which hides what a passing test prints.
-        let not_run =
-            "NOT RUN: a_full_disk_is_reported_and_recovered_from (needs `unshare --mount`)";
-        writeln!(std::io::stderr(), "{not_run}").unwrap();
+    let test = "a_full_disk_is_reported_and_recovered_from";
+    let Some(mut command) = in_own_namespace(test, ON_A_SMALL_DISK) else {
         return;
-    }
+    };
     let folder = TempDir::new().unwrap();
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
     let server = Server::start_command(
-        Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
+        command
             .env("DISK", &disk)
             .env("SERVER", binary().get_program())
             .env("DATABASE_URL", format!("sqlite://{}/telemetry.db", disk.display())),

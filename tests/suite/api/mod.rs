@@ -9,6 +9,7 @@ mod crash;
 mod dashboards;
 mod dimensions;
 mod errors;
+mod files;
 mod full_disk;
 mod grafana;
 mod hostile;

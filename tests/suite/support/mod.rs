@@ -5,6 +5,7 @@ mod binary;
 pub mod containers;
 pub mod history;
 mod load;
+mod mounts;
 
 use std::{
     net::SocketAddr,
@@ -24,6 +25,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 pub use self::{
     binary::{Server, binary},
     load::Acknowledged,
+    mounts::in_own_namespace,
 };
 
 /// The schema of the reference server's database.
