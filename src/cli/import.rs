@@ -1,6 +1,6 @@
 //! The command `import`: copies the reports of a reference server's database.
 
-use std::process::ExitCode;
+use std::{cell::Cell, process::ExitCode};
 
 use clap::Args;
 
@@ -21,15 +21,17 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let database = Database::open(&arguments.database.database_url).await?;
     let mut writer = database.writer();
+    let printed = Cell::new(0);
     let Moved { reports, altered } = writer
         .import_reference(&arguments.file, &Clock::system(), |moved| {
-            if moved.reports % 100_000 == 0 {
+            let now = moved.reports / 100_000;
+            if printed.replace(now) < now {
                 eprintln!("imported {} reports", moved.reports);
             }
         })
         .await?;
-    writer.close().await?;
     database.close().await;
+    writer.leave().await?;
     println!("imported {reports} new reports; {altered} broke a rule and were cut to fit");
     Ok(ExitCode::SUCCESS)
 }

@@ -22,16 +22,31 @@ const RESERVE: usize = 2_000;
 pub struct Profiles {
     numbers: HashMap<Profile, i64>,
     values: HashMap<Dimension, HashSet<Value>>,
+    last: i64,
+    /// True if those that another process added before the batch are known.
+    up_to_date: bool,
 }
 
 impl Profiles {
     /// Reads all profiles of the database.
     pub async fn load(connection: &mut SqliteConnection) -> sqlx::Result<Self> {
         let mut known = Self::default();
-        for (number, profile) in after(connection, 0).await? {
-            known.remember(Arc::unwrap_or_clone(profile), number);
-        }
+        known.read(connection).await?;
         Ok(known)
+    }
+
+    /// Begins a batch. Its first new profile has those of other processes read, which count against
+    /// the bounds as well.
+    pub fn begin_batch(&mut self) {
+        self.up_to_date = false;
+    }
+
+    async fn read(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        for (number, profile) in after(connection, self.last).await? {
+            self.remember(Arc::unwrap_or_clone(profile), number);
+        }
+        self.up_to_date = true;
+        Ok(())
     }
 
     /// The number of a profile, or of the one that it counts as past the bounds. A new one is added to
@@ -44,11 +59,14 @@ impl Profiles {
         if let Some(&number) = self.numbers.get(profile) {
             return Ok(number);
         }
+        if !self.up_to_date {
+            self.read(connection).await?;
+        }
         let counted = self.bounded(profile);
         if let Some(&number) = self.numbers.get(&counted) {
             return Ok(number);
         }
-        // Another process may have added it since ours were loaded.
+        // Another process may have added it since ours were read.
         let [image_version, architecture, os, container_runtime, db_type, telemetry_version] =
             Dimension::ALL.map(|dimension| &**counted.get(dimension));
         let number = sqlx::query_scalar!(
@@ -77,6 +95,7 @@ impl Profiles {
                 values.insert(profile.get(dimension).clone());
             }
         }
+        self.last = self.last.max(number);
         self.numbers.insert(profile, number);
     }
 

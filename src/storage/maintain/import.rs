@@ -1,10 +1,12 @@
 //! Import of reports with the times at which they were received: those of a made-up fleet, and the
 //! last steps of every import.
 
-use jiff::Timestamp;
-use sqlx::{Connection as _, SqliteConnection};
+use std::time::Instant;
 
-use super::snapshots;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{pace::Pace, snapshots};
 use crate::{
     domain::{Hour, Report},
     storage::{Result, Writer},
@@ -42,9 +44,7 @@ impl Writer {
         self.run(async |open| {
             // All instances at once, in the order of their ids, so that page after page is filled.
             open.index().await?;
-            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-            settle(&mut transaction, Hour::of(now)).await?;
-            transaction.commit().await?;
+            settle(&mut open.connection, Hour::of(now), &mut Pace::alone()).await?;
             open.closed_hour = None;
             Ok(())
         })
@@ -61,15 +61,53 @@ pub async fn sort_on_disk(connection: &mut SqliteConnection) -> sqlx::Result<()>
 
 /// Corrects the days and snapshots, which depend on the order of reports: an import does not keep
 /// it.
-pub async fn settle(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
-    sqlx::query_file!("src/storage/maintain/recount_days.sql").execute(&mut *transaction).await?;
+pub async fn settle(
+    connection: &mut SqliteConnection,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    // An instance that a server changed meanwhile is left to the next round.
+    while !recount_days(connection, pace).await? {}
     let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut *connection)
         .await?;
     if pruned == 0 {
-        snapshots::rebuild(transaction, now).await?;
+        snapshots::rebuild(connection, now, pace).await?;
     }
     Ok(())
+}
+
+/// Corrects the days on which instances were seen. Returns whether all are right. The table of the
+/// recount is not part of the schema, so these queries cannot be checked against it when compiled;
+/// the tests run them.
+async fn recount_days(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<bool> {
+    sqlx::query("DROP TABLE IF EXISTS temp.recounted_days").execute(&mut *connection).await?;
+    sqlx::query_file!("src/storage/maintain/recount_days.sql").execute(&mut *connection).await?;
+    let wrong: i64 = sqlx::query_scalar("SELECT count(*) FROM temp.recounted_days")
+        .fetch_one(&mut *connection)
+        .await?;
+    let (mut last, mut corrected) = (0, 0);
+    while last < wrong {
+        let begun = Instant::now();
+        let rows = pace.rows();
+        let until = wrong.min(last + i64::try_from(rows).unwrap_or(i64::MAX));
+        corrected += sqlx::query(
+            "UPDATE instances SET days_seen = recounted.days
+             FROM temp.recounted_days AS recounted
+             WHERE recounted.rowid > ? AND recounted.rowid <= ?
+                 AND instances.id = recounted.instance
+                 AND instances.days_seen = recounted.days_seen",
+        )
+        .bind(last)
+        .bind(until)
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+        last = until;
+        pace.rest(begun, rows).await;
+    }
+    sqlx::query("DROP TABLE temp.recounted_days").execute(&mut *connection).await?;
+    Ok(i64::try_from(corrected).is_ok_and(|corrected| corrected == wrong))
 }
 
 #[cfg(test)]
@@ -98,9 +136,7 @@ mod tests {
         writer.index().await.unwrap();
         writer.store(next_day, &[report("a")]).await.unwrap();
         let settled = writer.run(async |open| {
-            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-            settle(&mut transaction, Hour::of(next_day)).await?;
-            transaction.commit().await
+            settle(&mut open.connection, Hour::of(next_day), &mut Pace::alone()).await
         });
         settled.await.unwrap();
         writer.index().await.unwrap();

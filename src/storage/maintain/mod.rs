@@ -3,6 +3,7 @@
 mod backup;
 mod close_hours;
 mod import;
+mod pace;
 mod reference;
 mod retention;
 mod snapshots;

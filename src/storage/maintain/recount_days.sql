@@ -1,10 +1,16 @@
--- Days on which each instance was seen, recounted from the indexed reports. The number never falls,
--- since older reports may have been pruned.
-UPDATE instances SET days_seen = counted.days
+-- Instances whose indexed reports show more days than are counted. The number never falls, since
+-- older reports may have been pruned. `days_seen` is the count that was compared: a server may raise
+-- it before it is corrected.
+--
+-- The result is a table, so that the recount needs no write lock.
+CREATE TEMP TABLE recounted_days AS
+SELECT instances.id AS instance, instances.days_seen AS days_seen, counted.days AS days
 FROM (
     SELECT instance, count(DISTINCT received_at / 86400000) AS days
     FROM reports
     WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
     GROUP BY instance
 ) AS counted
-WHERE instances.id = counted.instance AND instances.days_seen < counted.days
+INNER JOIN instances ON instances.id = counted.instance
+WHERE instances.days_seen < counted.days
+ORDER BY instances.id

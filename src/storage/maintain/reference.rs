@@ -1,13 +1,14 @@
 //! Reports of a database file of the reference server. It has one table, `deployments`, with a text
 //! for each field and no record of its schema's version.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
     import::{CHUNK, settle, sort_on_disk},
+    pace::Pace,
     snapshots,
 };
 use crate::{
@@ -66,7 +67,7 @@ impl Writer {
             let chunk = self
                 .run(async |open| {
                     let after = position(&mut open.connection, &source).await?;
-                    let rows = read(&mut open.connection, after).await?;
+                    let rows = read(&mut open.connection, after, CHUNK).await?;
                     store(open, &source, &rows, clock.now()).await
                 })
                 .await?;
@@ -97,13 +98,20 @@ impl Writer {
         let name = source_name(&mut source).await.map_err(Error)?;
         self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
         let mut moved = Moved::default();
+        // A server may be storing reports, which wait for each step.
+        let mut pace = Pace::beside_a_server();
         loop {
             let chunk = self
                 .run(async |open| {
                     let after = position(&mut open.connection, &name).await?;
-                    let rows = read(&mut source, after).await?;
+                    let rows = read(&mut source, after, pace.rows()).await?;
+                    // The position is lost together with the reports, so no sync is needed within
+                    // the lock.
+                    no_sync(&mut open.connection).await?;
+                    let begun = Instant::now();
                     let chunk = store(open, &name, &rows, clock.now()).await?;
                     open.index().await?;
+                    pace.rest(begun, rows.len()).await;
                     Ok(chunk)
                 })
                 .await?;
@@ -115,13 +123,20 @@ impl Writer {
             on_moved(moved);
         }
         self.run(async |open| {
-            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-            settle(&mut transaction, Hour::of(clock.now())).await?;
-            transaction.commit().await
+            no_sync(&mut open.connection).await?;
+            let mut pace = Pace::beside_a_server();
+            settle(&mut open.connection, Hour::of(clock.now()), &mut pace).await?;
+            sqlx::query("PRAGMA synchronous = FULL").execute(&mut open.connection).await
         })
         .await?;
         Ok(moved)
     }
+}
+
+/// Leaves syncing to the checkpoint at the end.
+async fn no_sync(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("PRAGMA synchronous = NORMAL").execute(connection).await?;
+    Ok(())
 }
 
 /// Reason for which a file was not imported.
@@ -197,6 +212,7 @@ async fn source_name(source: &mut SqliteConnection) -> sqlx::Result<String> {
 async fn finish(open: &mut Open, source: &str, clock: &Clock) -> sqlx::Result<bool> {
     // All instances at once, in the order of their ids, so that page after page is filled.
     open.index().await?;
+    snapshots::rebuild(&mut open.connection, Hour::of(clock.now()), &mut Pace::alone()).await?;
     let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
     let after = position(&mut transaction, source).await?;
     let more: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM deployments WHERE id > ?)")
@@ -207,7 +223,6 @@ async fn finish(open: &mut Open, source: &str, clock: &Clock) -> sqlx::Result<bo
         transaction.rollback().await?;
         return Ok(false);
     }
-    snapshots::rebuild(&mut transaction, Hour::of(clock.now())).await?;
     sqlx::query("DROP TABLE deployments").execute(&mut *transaction).await?;
     transaction.commit().await?;
     open.closed_hour = None;
@@ -224,7 +239,11 @@ async fn position(connection: &mut SqliteConnection, source: &str) -> sqlx::Resu
 
 /// The next rows after one. The table is not part of our schema, so this query cannot be
 /// checked against it when compiled; the tests run it.
-async fn read(connection: &mut SqliteConnection, after: i64) -> sqlx::Result<Vec<Row>> {
+async fn read(
+    connection: &mut SqliteConnection,
+    after: i64,
+    rows: usize,
+) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as(
         "SELECT id,
                 CAST(instance_id AS BLOB) AS instance_id,
@@ -238,7 +257,7 @@ async fn read(connection: &mut SqliteConnection, after: i64) -> sqlx::Result<Vec
          FROM deployments WHERE id > ? ORDER BY id LIMIT ?",
     )
     .bind(after)
-    .bind(i64::try_from(CHUNK).unwrap_or(i64::MAX))
+    .bind(i64::try_from(rows).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await
 }

@@ -5,10 +5,14 @@
 //! Hours in which the server was down are closed the same way. Imported history is replayed from
 //! the reports instead ([`rebuild`]).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
+use super::pace::Pace;
 use crate::{
     domain::{Hour, Window},
     storage::json,
@@ -18,6 +22,8 @@ use crate::{
 const HOURLY_DAYS: i64 = 90;
 /// Changes that a rebuild holds in memory; there are a million for three million reports.
 const CHANGES_AT_A_TIME: i64 = 1000;
+/// Snapshots that it holds in memory, each some ten kilobytes.
+const MADE_AT_A_TIME: usize = 100;
 
 /// Takes the snapshots of all hours before `now`, each once. Returns the hour up to which there are all;
 /// `None` while nothing was ever reported.
@@ -72,21 +78,27 @@ async fn thin_out(transaction: &mut SqliteConnection, before: i64) -> sqlx::Resu
     Ok(())
 }
 
-/// Rebuilds all snapshots up to `now` from the reports, none of which may be pruned.
-pub async fn rebuild(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
+/// Rebuilds all snapshots up to `now` from the reports, none of which may be pruned. A server may
+/// take later ones meanwhile.
+pub async fn rebuild(
+    connection: &mut SqliteConnection,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
     let now = now.number();
-    sqlx::query!("DELETE FROM snapshots").execute(&mut *transaction).await?;
-
+    sqlx::query("DROP TABLE IF EXISTS temp.instance_changes").execute(&mut *connection).await?;
     sqlx::query_file!("src/storage/maintain/instance_changes.sql")
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     let mut changes = Changes::default();
-    changes.read(transaction).await?;
+    changes.read(connection).await?;
     let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
     let mut active: BTreeMap<i64, [i64; 6]> = BTreeMap::new();
     let (mut instances, mut returning) = (0, 0);
+    let mut made = Vec::new();
+    let mut after = i64::MIN;
     for hour in first..=now {
-        while let Some(change) = changes.next_until(hour, transaction).await? {
+        while let Some(change) = changes.next_until(hour, connection).await? {
             let counts = active.entry(change.profile).or_default();
             for (count, difference) in counts.iter_mut().zip(change.active()) {
                 *count += difference;
@@ -96,10 +108,63 @@ pub async fn rebuild(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Res
         }
         if hour % 24 == 0 || hour >= hourly_from(now) {
             active.retain(|_, counts| counts.iter().any(|&count| count > 0));
-            insert(transaction, hour, &active, instances, returning).await?;
+            made.push(Snapshot { hour, instances, returning, active: encode(&active)? });
+        }
+        if made.len() >= pace.rows().min(MADE_AT_A_TIME) {
+            replace(connection, after, &made, pace).await?;
+            after = hour;
+            made.clear();
         }
     }
-    sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *transaction).await?;
+    replace(connection, after, &made, pace).await?;
+    sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *connection).await?;
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    hour: i64,
+    instances: i64,
+    returning: i64,
+    active: String,
+}
+
+fn encode(active: &BTreeMap<i64, [i64; 6]>) -> sqlx::Result<String> {
+    let active: Vec<[i64; 7]> = active
+        .iter()
+        .map(|(&profile, &[a1, a7, a30, r1, r7, r30])| [profile, a1, a7, a30, r1, r7, r30])
+        .collect();
+    json::encode(&active)
+}
+
+/// Puts snapshots in place of all after an hour up to the last of them.
+async fn replace(
+    connection: &mut SqliteConnection,
+    after: i64,
+    made: &[Snapshot],
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    let Some(last) = made.last().map(|snapshot| snapshot.hour) else {
+        return Ok(());
+    };
+    let begun = Instant::now();
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query!("DELETE FROM snapshots WHERE hour > ? AND hour <= ?", after, last)
+        .execute(&mut *transaction)
+        .await?;
+    for Snapshot { hour, instances, returning, active } in made {
+        sqlx::query!(
+            "INSERT INTO snapshots VALUES (?, ?, ?, ?)",
+            hour,
+            instances,
+            returning,
+            active
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    pace.rest(begun, made.len()).await;
     Ok(())
 }
 
@@ -168,24 +233,6 @@ impl Change {
     }
 }
 
-async fn insert(
-    transaction: &mut SqliteConnection,
-    hour: i64,
-    active: &BTreeMap<i64, [i64; 6]>,
-    instances: i64,
-    returning: i64,
-) -> sqlx::Result<()> {
-    let active: Vec<[i64; 7]> = active
-        .iter()
-        .map(|(&profile, &[a1, a7, a30, r1, r7, r30])| [profile, a1, a7, a30, r1, r7, r30])
-        .collect();
-    let active = json::encode(&active)?;
-    sqlx::query!("INSERT INTO snapshots VALUES (?, ?, ?, ?)", hour, instances, returning, active)
-        .execute(&mut *transaction)
-        .await?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::{SignedDuration, Timestamp};
@@ -224,7 +271,7 @@ mod tests {
         let result = writer
             .run(async |open| {
                 let live = rows(&mut open.connection).await;
-                rebuild(&mut open.connection, Hour::of(now)).await?;
+                rebuild(&mut open.connection, Hour::of(now), &mut Pace::alone()).await?;
                 Ok((live, rows(&mut open.connection).await))
             })
             .await;

@@ -19,6 +19,7 @@ impl Open {
         reports: impl Iterator<Item = (Timestamp, &Report)>,
         position: Option<ImportPosition<'_>>,
     ) -> sqlx::Result<()> {
+        self.profiles.begin_batch();
         let mut rows = Vec::with_capacity(reports.size_hint().0);
         for (received_at, report) in reports {
             rows.push((
@@ -45,11 +46,40 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{domain::ReportBody, storage::Database};
+    use crate::{
+        domain::{Dimension, ReportBody},
+        storage::Database,
+    };
 
     fn report(id: &str) -> Report {
         let body = ReportBody { instance_id: Some(id.into()), ..ReportBody::default() };
         body.into_report().unwrap()
+    }
+
+    /// An import beside a server uses up the names of systems that the server would keep apart.
+    #[tokio::test]
+    async fn profiles_of_another_process_count_against_the_bounds() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let with = |os: String| {
+            let (id, os) = (Some("a".into()), Some(os));
+            let body = ReportBody { instance_id: id, os, ..ReportBody::default() };
+            body.into_report().unwrap()
+        };
+        let mut server = database.writer();
+        server.store(now, &[with("ours".into())]).await.unwrap();
+        let mut import = database.writer();
+        let many: Vec<Report> = (0..200).map(|number| with(format!("os{number}"))).collect();
+        import.store(now, &many).await.unwrap();
+        import.close().await.unwrap();
+        server.store(now, &[with("late".into()), with("os1".into())]).await.unwrap();
+        let profiles = database.profiles().await.unwrap();
+        let systems: Vec<_> =
+            profiles.iter().map(|(_, profile)| &**profile.get(Dimension::Os)).collect();
+        assert!(systems.contains(&"os1") && systems.contains(&"other"), "{systems:?}");
+        assert!(!systems.contains(&"late"), "{systems:?}");
     }
 
     #[tokio::test]

@@ -101,6 +101,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Closes the connection beside a server, which must not wait: what is in the log is synced and
+    /// copied as far as that goes without holding anybody up.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn leave(mut self) -> Result<()> {
+        if let Some(mut open) = self.open.take() {
+            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut open.connection).await?;
+            open.connection.close().await?;
+        }
+        Ok(())
+    }
+
     /// Runs one piece of work on the connection, which is thrown away if that fails.
     pub(in crate::storage) async fn run<T>(
         &mut self,

@@ -13,6 +13,7 @@ mod files;
 mod full_disk;
 mod grafana;
 mod hostile;
+mod import_beside;
 mod limits;
 mod privacy;
 mod promql;
