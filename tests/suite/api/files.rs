@@ -181,7 +181,8 @@ fn a_folder_that_may_not_be_written_is_named_with_its_owner() {
         .output();
     if is_root && !probe.is_ok_and(|probe| probe.status.success()) {
         let test = "a_folder_that_may_not_be_written_is_named_with_its_owner";
-        writeln!(std::io::stderr(), "NOT RUN: {test} (needs `setpriv`)").unwrap();
+        let line = format!("NOT RUN: {test} (needs `setpriv`)\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
         return;
     }
     let named = |kind: &str, path: &Path, mode: &str| {
