@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::containers::{Base, Image, PLATFORM, docker};
+use crate::support::containers::{Base, Image, docker, platform};
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -16,7 +16,7 @@ fn measure(base: Base) -> (u64, u64) {
         }
     }
     let image = Image::build(base);
-    let files = Files(docker(["create", &format!("--platform={PLATFORM}"), image.name()]));
+    let files = Files(docker(["create", &format!("--platform={}", platform()), image.name()]));
     let count = |filter: &str| {
         let pipe = format!("set -o pipefail; docker export {} | {filter} | wc -c", files.0);
         let output = Command::new("bash").args(["-c", &pipe]).output().unwrap();

@@ -3,7 +3,7 @@
 use testcontainers::ImageExt as _;
 
 use crate::support::{
-    containers::{Base, Image, PLATFORM, Server, Volume, base_image, docker, unique},
+    containers::{Base, Image, Server, Volume, architecture, base_image, docker, platform, unique},
     stock,
 };
 
@@ -13,7 +13,7 @@ async fn becomes_healthy(base: Base) {
     let server = Server::start(&image, &volume).await;
     server.wait_until_healthy().await;
     assert_eq!(server.json("/metrics").await["total_deployments"], 0);
-    assert_eq!(image.inspect()["Architecture"], "arm64");
+    assert_eq!(image.inspect()["Architecture"], architecture());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn a_report_comes_from_another_container() {
     let answer = docker([
         "run",
         "--rm",
-        &format!("--platform={PLATFORM}"),
+        &format!("--platform={}", platform()),
         &format!("--network={network}"),
         &base_image(),
         "wget",

@@ -9,13 +9,21 @@ use serde_json::Value;
 
 use super::docker::{docker, remove, unique};
 
-pub const PLATFORM: &str = "linux/arm64";
-
 /// The base of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     Alpine,
     Scratch,
+}
+
+/// The platform of the image: ARM64, or another for which there is a binary.
+pub fn platform() -> String {
+    env::var("TEST_PLATFORM").unwrap_or_else(|_| "linux/arm64".to_owned())
+}
+
+/// The platform's architecture by the name that images have for it.
+pub fn architecture() -> String {
+    platform().trim_start_matches("linux/").to_owned()
 }
 
 /// The Alpine image: the Dockerfile's, or another where that one cannot be pulled.
@@ -26,7 +34,14 @@ pub fn base_image() -> String {
 /// The static binary that the images are made of.
 fn binary() -> PathBuf {
     let path = env::var_os("TEST_BINARY").map_or_else(
-        || "target/aarch64-unknown-linux-musl/release/mattermost-telemetry".into(),
+        || {
+            let machine = match &*architecture() {
+                "arm64" => "aarch64",
+                "amd64" => "x86_64",
+                other => panic!("no binary for {other}"),
+            };
+            format!("target/{machine}-unknown-linux-musl/release/mattermost-telemetry").into()
+        },
         PathBuf::from,
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -52,7 +67,7 @@ impl Image {
         docker([
             "build",
             "--quiet",
-            &format!("--platform={PLATFORM}"),
+            &format!("--platform={}", platform()),
             "--build-arg=BINARY=prebuilt",
             &format!("--build-arg=PREBUILT={}", binary.file_name().unwrap().display()),
             &format!("--build-arg=BASE_IMAGE={base}"),

@@ -8,5 +8,5 @@ mod server;
 
 pub use docker::{docker, unique};
 pub use grafana::{Grafana, grafana_image};
-pub use image::{Base, Image, PLATFORM, base_image};
+pub use image::{Base, Image, architecture, base_image, platform};
 pub use server::{Server, Volume};

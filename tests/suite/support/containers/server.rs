@@ -17,7 +17,7 @@ use testcontainers::{
 
 use super::{
     docker::{docker, remove, unique},
-    image::{Image, PLATFORM, base_image},
+    image::{Image, base_image, platform},
 };
 
 /// The port inside of the container.
@@ -46,7 +46,7 @@ impl Volume {
         // Copied in before the start; the container has nothing more to do.
         GenericImage::new(name, tag)
             .with_wait_for(WaitFor::Exit(ExitWaitStrategy::new().with_exit_code(0)))
-            .with_platform(PLATFORM)
+            .with_platform(platform())
             .with_mount(Mount::volume_mount(&volume.name, "/data"))
             .with_copy_to("/data/telemetry.db", content)
             .with_cmd(["true"])
@@ -64,7 +64,7 @@ impl Volume {
     /// Runs a command of the Alpine image on the volume, as root, and returns what it printed.
     pub fn run(&self, command: &[&str]) -> String {
         let (mount, base) = (format!("--volume={}:/data", self.name), base_image());
-        let platform = format!("--platform={PLATFORM}");
+        let platform = format!("--platform={}", platform());
         let run = ["run", "--rm", "--network=none", &platform, &mount, &base];
         docker(run.iter().chain(command))
     }
@@ -96,7 +96,7 @@ impl Server {
         change: impl FnOnce(ContainerRequest<GenericImage>) -> ContainerRequest<GenericImage>,
     ) -> Self {
         let request = GenericImage::new(image.name(), "latest")
-            .with_platform(PLATFORM)
+            .with_platform(platform())
             .with_mount(Mount::volume_mount(&volume.name, "/data"));
         Self::run(change(request), PORT, None).await
     }
