@@ -1,18 +1,19 @@
 //! The stacks, as Compose itself reads them, beside the image as the engine describes it.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use jiff::SignedDuration;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::containers::{Base, Image, docker, unique};
 
 pub const STACK: &str = "docker-compose.yml";
-const COOLIFY: &str = "docker-compose.coolify.yml";
+pub const COOLIFY: &str = "docker-compose.coolify.yml";
 
 /// `docker compose` on one of the files, without the settings of an `.env` beside it.
 fn compose(file: &str) -> Vec<String> {
-    let file = format!("--file={}/{file}", env!("CARGO_MANIFEST_DIR"));
+    let file = format!("--file={}", Path::new(env!("CARGO_MANIFEST_DIR")).join(file).display());
     ["compose", &file, "--env-file=/dev/null"].map(str::to_owned).to_vec()
 }
 
@@ -109,6 +110,10 @@ async fn the_stack_agrees_with_the_image() {
     assert_eq!(server["ports"][0]["target"].to_string(), port);
     assert_eq!(server["ports"][0]["published"], "8080");
     assert_eq!(grafana["ports"][0]["published"], "3000");
+    // With its default password it can be reached from this machine alone.
+    assert_eq!(grafana["ports"][0]["host_ip"], "127.0.0.1");
+    let opened = read(STACK, &[("GRAFANA_ADDRESS", "0.0.0.0")]);
+    assert_eq!(opened["services"]["grafana"]["ports"][0]["host_ip"], "0.0.0.0");
     assert_eq!(grafana["environment"]["TELEMETRY_URL"], format!("http://telemetry:{port}"));
     assert_eq!(grafana["environment"]["GF_SECURITY_ADMIN_USER"], "admin");
     assert_eq!(grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"], "admin");
@@ -125,7 +130,8 @@ async fn the_stack_agrees_with_the_image() {
 #[ignore = "needs Docker; run it with: cargo test --test suite containers:: -- --ignored"]
 async fn the_coolify_stack_agrees_with_the_image() {
     let image = Image::build(Base::Scratch);
-    let stack = read(COOLIFY, &[("SERVICE_PASSWORD_GRAFANA", "made-by-coolify")]);
+    let generated = ("SERVICE_PASSWORD_GRAFANA", "made-by-coolify");
+    let stack = read(COOLIFY, &[generated]);
     let server = &stack["services"]["telemetry"];
     assert_agrees(server, &image);
     assert_fits_into_a_small_machine(&stack);
@@ -134,12 +140,16 @@ async fn the_coolify_stack_agrees_with_the_image() {
     assert_eq!(server["environment"][format!("SERVICE_URL_TELEMETRY_{port}")], "/");
     let grafana = &stack["services"]["grafana"];
     assert_eq!(grafana["environment"]["TELEMETRY_URL"], format!("http://telemetry:{port}"));
+    assert_eq!(grafana["environment"]["GF_SECURITY_ADMIN_USER"], "admin");
     assert_eq!(grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"], "made-by-coolify");
+    let own = read(COOLIFY, &[generated, ("GRAFANA_USER", "eve"), ("GRAFANA_PASSWORD", "own")]);
+    let environment = &own["services"]["grafana"]["environment"];
+    assert_eq!(environment["GF_SECURITY_ADMIN_USER"], "eve");
+    assert_eq!(environment["GF_SECURITY_ADMIN_PASSWORD"], "own");
     for (name, service) in stack["services"].as_object().unwrap() {
-        assert_eq!(service["platform"], "linux/arm64", "{name}");
         // Coolify names the containers, its proxy reaches their ports, and a pasted stack has
-        // no file beside it and nothing to build from.
-        for absent in ["container_name", "ports", "build"] {
+        // no file beside it and nothing to build from. The image is of each platform.
+        for absent in ["container_name", "ports", "build", "platform"] {
             assert_eq!(service[absent], Value::Null, "{name}");
         }
         let mounts = service["volumes"].as_array().unwrap();
@@ -147,9 +157,28 @@ async fn the_coolify_stack_agrees_with_the_image() {
     }
 }
 
+/// The change that the file describes: both services of the server are built from one git URL.
+#[test]
+#[ignore = "needs Docker; run it with: cargo test --test suite containers:: -- --ignored"]
+fn the_coolify_stack_can_build_from_the_repository() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(COOLIFY)).unwrap();
+    assert_eq!(text.matches("  # build: ").count(), 1);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join(COOLIFY);
+    fs::write(&file, text.replace("  # build: ", "  build: ")).unwrap();
+    let source = "https://example.com/mattermost-telemetry.git#v0.1.0";
+    let password = ("SERVICE_PASSWORD_GRAFANA", "made-by-coolify");
+    let stack = read(file.to_str().unwrap(), &[password, ("TELEMETRY_SOURCE", source)]);
+    for (name, service) in stack["services"].as_object().unwrap() {
+        let context = if name == "grafana" { Value::Null } else { source.into() };
+        assert_eq!(service["build"]["context"], context, "{name}");
+    }
+}
+
 /// A stack that Compose has started. Taken down when dropped.
-struct Stack {
-    command: Vec<String>,
+pub struct Stack {
+    /// Arguments of `docker` that name it.
+    pub command: Vec<String>,
 }
 
 impl Drop for Stack {
