@@ -34,7 +34,9 @@ pub enum Generator {
     Wrk,
 }
 
-pub fn run() {
+/// Prints the table of a binary.
+pub fn run(binary: &Path) {
+    println!("{}", binary.display());
     println!("Durable ingest, every report with an id of its own, median of {ROUNDS} rounds");
     println!(
         "generator  connections  parse only/s  durable/s  share  p99 ms  lost  refused  memory MB idle/load"
@@ -46,12 +48,12 @@ pub fn run() {
     }
     for generator in generators {
         for connections in CONNECTIONS {
-            row(generator, connections);
+            row(binary, generator, connections);
         }
     }
 }
 
-fn row(generator: Generator, connections: u32) {
+fn row(binary: &Path, generator: Generator, connections: u32) {
     let (mut reference, mut durable, mut share) = (Vec::new(), Vec::new(), Vec::new());
     let (mut p99, mut idle, mut loaded) = (Vec::new(), Vec::new(), Vec::new());
     let (mut lost, mut refused) = (0, 0);
@@ -61,7 +63,7 @@ fn row(generator: Generator, connections: u32) {
         drop(server);
 
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let server = Server::telemetry(&folder.path().join("telemetry.db"));
+        let server = Server::start_binary(binary, &folder.path().join("telemetry.db"));
         idle.push(server.memory("VmRSS"));
         let stored = load(generator, &server, connections);
         loaded.push(server.memory("VmHWM"));

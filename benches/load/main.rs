@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench --bench load               # everything: about 30 minutes
 //! cargo bench --bench load -- ingest     # throughput and memory
+//! cargo bench --bench load -- ingest OTHER   # of another binary, such as the static one
 //! cargo bench --bench load -- reads 10000 1000000
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
 //! cargo bench --bench load -- compare OTHER [ingest|reads|panels|all] [PAIRS [INSTALLATIONS]]
@@ -37,11 +38,12 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] => {
-            ingest::run();
+            ingest::run(Path::new(server::OWN));
             reads::run(&[10_000, 1_000_000, 10_000_000]);
             panels::run(INSTALLATIONS);
         }
-        ["ingest"] => ingest::run(),
+        ["ingest"] => ingest::run(Path::new(server::OWN)),
+        ["ingest", other] => ingest::run(Path::new(other)),
         ["reads", sizes @ ..] => {
             reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
         }
