@@ -152,7 +152,7 @@ mod tests {
         };
         let reports: Vec<_> = versions.map(start).collect();
         writer.store(NOW.parse().unwrap(), &reports).await.unwrap();
-        writer.index().await.unwrap();
+        writer.close_hours(NOW.parse().unwrap()).await.unwrap();
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use sqlx::{
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-pub use maintain::{BackupError, ImportError, Moved, Verdict};
+pub use maintain::{BackupError, ImportError, Moved, Step, Taken, Verdict};
 pub use place::Denied;
 use profiles::Numbered;
 use read::ActivityNow;

@@ -19,8 +19,12 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// The same within `storage`. Its root file wires the rest, and each of them may name it.
-const STORAGE_FLOORS: [&[&str]; 4] =
-    [&["instance_key", "json", "place", "profiles", "readers"], &["write"], &["read"], &["maintain"]];
+const STORAGE_FLOORS: [&[&str]; 4] = [
+    &["instance_key", "json", "place", "profiles", "readers"],
+    &["write"],
+    &["read"],
+    &["maintain"],
+];
 
 /// The same within `promql`.
 const PROMQL_FLOORS: [&[&str]; 8] = [

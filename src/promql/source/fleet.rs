@@ -346,7 +346,7 @@ mod tests {
             };
             writer.store(now, &[body.into_report().unwrap()]).await.unwrap();
         }
-        writer.index().await.unwrap();
+        writer.close_hours(now).await.unwrap();
         writer.close().await.unwrap();
 
         let selector = Selector { matchers: Vec::new(), offset_ms: 0 };

@@ -1,45 +1,102 @@
-//! The end of an hour: it is rolled up, and its snapshot is taken.
+//! The end of an hour: its snapshot is taken, and it is rolled up.
+//!
+//! It comes in steps, each of a few milliseconds, so that reports are stored between them. A server
+//! that was off for a year has thousands of hours to close, and its first report waits for none.
 
 use jiff::Timestamp;
 use sqlx::Connection as _;
 
-use super::snapshots;
+use super::snapshots::{self, ENDS_AT_A_TIME, Ends, Taken};
 use crate::{
     domain::Hour,
     storage::{
         Result, Writer,
-        write::{Open, roll_up_hours},
+        write::{Open, last_end, roll_up_hours},
     },
 };
 
+/// Next step of closing hours.
+#[derive(Debug)]
+pub enum Step {
+    /// None: all hours are closed.
+    Closed,
+    /// A step was done, and there may be more.
+    Next,
+    /// Snapshots are to be taken, by [`crate::storage::Database::take_snapshots`], and given to
+    /// [`Writer::keep_snapshots`]. No report may be indexed in between.
+    Take(Ends),
+}
+
 impl Writer {
-    /// Closes the hours that have passed, also without a report: rolls them up and takes their
-    /// snapshots. Callers repeat it every minute or so.
+    /// True if an hour has ended whose snapshot is not taken. Reports of a later hour cannot be
+    /// indexed before.
+    #[must_use]
+    pub fn has_snapshots_to_take(&self, now: Timestamp) -> bool {
+        let closed = self.open.as_ref().and_then(|open| open.closed_hour);
+        closed.is_none_or(|closed| closed < Hour::of(now))
+    }
+
+    /// Does a step of closing the hours that have ended.
     ///
     /// # Errors
-    /// The database's error. The first of several is logged.
+    /// The database's error.
+    pub async fn close_step(&mut self, now: Timestamp) -> Result<Step> {
+        self.run(async |open| open.close_step(Hour::of(now)).await).await
+    }
+
+    /// Stores snapshots that were taken.
+    ///
+    /// # Errors
+    /// The database's error. They are then taken again.
+    pub async fn keep_snapshots(&mut self, taken: Taken) -> Result<()> {
+        self.run(async |open| open.keep(taken).await).await
+    }
+
+    /// Closes all hours that have ended, with the reports until then indexed.
+    ///
+    /// # Errors
+    /// The database's error.
     pub async fn close_hours(&mut self, now: Timestamp) -> Result<()> {
-        let result = self.run(async |open| open.close_hours(Hour::of(now)).await).await;
-        match &result {
-            Ok(()) => self.not_closed = None,
-            Err(error) => {
-                if self.not_closed.replace(now).is_none() {
-                    tracing::error!(%error, "cannot close the hour");
+        let now = Hour::of(now);
+        self.run(async |open| {
+            loop {
+                match open.close_step(now).await? {
+                    Step::Closed => return open.index_all().await,
+                    Step::Next => {}
+                    Step::Take(ends) => {
+                        let taken = snapshots::take(&mut open.connection, ends).await?;
+                        open.keep(taken).await?;
+                    }
                 }
             }
-        }
-        result
+        })
+        .await
     }
 }
 
 impl Open {
-    async fn close_hours(&mut self, now: Hour) -> sqlx::Result<()> {
-        self.index().await?;
+    async fn close_step(&mut self, now: Hour) -> sqlx::Result<Step> {
+        let last = last_end(&mut self.connection, now).await?;
+        self.closed_hour = Some(last);
+        if last < now {
+            let next = last.plus(1);
+            // Those until the next end are part of it. The first one after it bounds the ends that
+            // are the same.
+            let waiting = self.index_before(next).await?;
+            let until = waiting.unwrap_or(now).min(now).min(last.plus(ENDS_AT_A_TIME));
+            let before = self.fleet.take();
+            return Ok(Step::Take(Ends { first: next, last: until, now, before }));
+        }
+        self.fleet = None;
+        Ok(if roll_up_hours(self, now).await? { Step::Next } else { Step::Closed })
+    }
+
+    async fn keep(&mut self, taken: Taken) -> sqlx::Result<()> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        roll_up_hours(&mut transaction, now).await?;
-        let closed = snapshots::take(&mut transaction, now).await?;
+        snapshots::store(&mut transaction, &taken).await?;
         transaction.commit().await?;
-        self.closed_hour = closed;
+        self.closed_hour = Some(taken.last);
+        self.fleet = Some(taken.fleet);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{pace::Pace, snapshots};
+use super::{pace::Pace, rebuild_snapshots::rebuild};
 use crate::{
     domain::{Hour, Report},
     storage::{Result, Writer},
@@ -43,7 +43,7 @@ impl Writer {
         drop(reports); // Their source may hold much memory.
         self.run(async |open| {
             // All instances at once, in the order of their ids, so that page after page is filled.
-            open.index().await?;
+            open.index_all().await?;
             settle(&mut open.connection, Hour::of(now), &mut Pace::alone()).await?;
             open.closed_hour = None;
             Ok(())
@@ -72,7 +72,7 @@ pub async fn settle(
         .fetch_one(&mut *connection)
         .await?;
     if pruned == 0 {
-        snapshots::rebuild(connection, now, pace).await?;
+        rebuild(connection, now, pace).await?;
     }
     Ok(())
 }
@@ -133,13 +133,13 @@ mod tests {
         let begin: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let next_day = begin + SignedDuration::from_hours(24);
         writer.store(begin, &[report("a")]).await.unwrap();
-        writer.index().await.unwrap();
+        writer.close_hours(begin).await.unwrap();
         writer.store(next_day, &[report("a")]).await.unwrap();
         let settled = writer.run(async |open| {
             settle(&mut open.connection, Hour::of(next_day), &mut Pace::alone()).await
         });
         settled.await.unwrap();
-        writer.index().await.unwrap();
+        writer.close_hours(next_day).await.unwrap();
         let verdict = database.verify(next_day).await.unwrap();
         assert!(verdict.is_clean(), "{verdict:?}");
     }

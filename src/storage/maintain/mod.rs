@@ -4,11 +4,14 @@ mod backup;
 mod close_hours;
 mod import;
 mod pace;
+mod rebuild_snapshots;
 mod reference;
 mod retention;
 mod snapshots;
 mod verify;
 
 pub use backup::BackupError;
+pub use close_hours::Step;
 pub use reference::{ImportError, Moved};
+pub use snapshots::Taken;
 pub use verify::Verdict;

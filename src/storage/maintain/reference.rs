@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOp
 use super::{
     import::{CHUNK, settle, sort_on_disk},
     pace::Pace,
-    snapshots,
+    rebuild_snapshots::rebuild,
 };
 use crate::{
     clock::Clock,
@@ -110,7 +110,7 @@ impl Writer {
                     no_sync(&mut open.connection).await?;
                     let begun = Instant::now();
                     let chunk = store(open, &name, &rows, clock.now()).await?;
-                    open.index().await?;
+                    open.index_all().await?;
                     pace.rest(begun, rows.len()).await;
                     Ok(chunk)
                 })
@@ -211,8 +211,8 @@ async fn source_name(source: &mut SqliteConnection) -> sqlx::Result<String> {
 /// are not moved yet.
 async fn finish(open: &mut Open, source: &str, clock: &Clock) -> sqlx::Result<bool> {
     // All instances at once, in the order of their ids, so that page after page is filled.
-    open.index().await?;
-    snapshots::rebuild(&mut open.connection, Hour::of(clock.now()), &mut Pace::alone()).await?;
+    open.index_all().await?;
+    rebuild(&mut open.connection, Hour::of(clock.now()), &mut Pace::alone()).await?;
     let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
     let after = position(&mut transaction, source).await?;
     let more: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM deployments WHERE id > ?)")

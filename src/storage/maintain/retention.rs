@@ -16,8 +16,6 @@ impl Writer {
     pub async fn prune(&mut self, cutoff: Timestamp) -> Result<u64> {
         let cutoff = cutoff.as_millisecond();
         self.run(async |open| {
-            // A deleted report can no longer be indexed.
-            open.index().await?;
             let mut transaction =
                 sqlx::Connection::begin_with(&mut open.connection, "BEGIN IMMEDIATE").await?;
             // Numbers follow the order of storing, so the oldest reports have the lowest. A report

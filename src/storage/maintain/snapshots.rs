@@ -1,236 +1,153 @@
 //! The snapshots: state of the fleet at the end of each hour.
 //!
-//! A running server closes an hour before it writes the first report of the next one. At that
-//! moment `activity` holds exactly the active instances, so closing needs no walk over instances.
-//! Hours in which the server was down are closed the same way. Imported history is replayed from
-//! the reports instead ([`rebuild`]).
+//! A report is indexed only after the ends of all hours before its own were taken. So `activity`
+//! holds exactly the active instances of an end that is next, and taking it needs no walk over
+//! instances. The ends of hours in which the server was down are taken the same way. Imported
+//! history is replayed from the reports instead, by `rebuild_snapshots`.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Instant,
-};
+use sqlx::SqliteConnection;
 
-use sqlx::{Connection as _, SqliteConnection};
-
-use super::pace::Pace;
 use crate::{
     domain::{Hour, Window},
-    storage::json,
+    storage::{
+        Database, Result,
+        write::{Fleet, Snapshot},
+    },
 };
 
 /// Days for which a snapshot of each hour is kept; older ones are kept for each day.
 const HOURLY_DAYS: i64 = 90;
-/// Changes that a rebuild holds in memory; there are a million for three million reports.
-const CHANGES_AT_A_TIME: i64 = 1000;
-/// Snapshots that it holds in memory, each some ten kilobytes.
-const MADE_AT_A_TIME: usize = 100;
+/// Ends of hours that are taken together.
+pub const ENDS_AT_A_TIME: i64 = 24;
+/// Ends of hours whose snapshots are to be taken. No report is indexed meanwhile.
+#[derive(Debug)]
+pub struct Ends {
+    /// The first end.
+    pub first: Hour,
+    /// The last end.
+    pub last: Hour,
+    /// The present hour.
+    pub now: Hour,
+    /// State at the end before the first, if it is known.
+    pub before: Option<Fleet>,
+}
 
-/// Takes the snapshots of all hours before `now`, each once. Returns the hour up to which there are all;
-/// `None` while nothing was ever reported.
-pub async fn take(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<Option<Hour>> {
-    let number = now.number();
-    let last = sqlx::query_scalar!(
-        r#"SELECT max(hour) AS "hour: i64" FROM snapshots WHERE hour <= ?"#,
-        number
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
-    let first = match last {
-        Some(last) if last >= number => return Ok(Some(Hour::new(last))),
-        Some(last) => last + 1,
-        None => {
-            let first = sqlx::query_scalar!(
-                r#"SELECT min(hour) AS "hour: i64" FROM activity WHERE instances > 0"#
-            )
-            .fetch_one(&mut *transaction)
-            .await?;
-            match first {
-                Some(first) => first + 1,
-                None => return Ok(None),
-            }
-        }
+/// Snapshots that are not stored yet.
+#[derive(Debug)]
+pub struct Taken {
+    /// The last end.
+    pub last: Hour,
+    /// State at the last end.
+    pub fleet: Fleet,
+    /// The end before the first one.
+    after: Hour,
+    snapshots: Vec<Snapshot>,
+}
+
+impl Database {
+    /// Takes the snapshots of some ends, beside the reports that are being stored.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn take_snapshots(self, ends: Ends) -> Result<Taken> {
+        Ok(take(&mut *self.reader().await?, ends).await?)
+    }
+}
+
+/// Takes the snapshots of some ends.
+pub async fn take(connection: &mut SqliteConnection, ends: Ends) -> sqlx::Result<Taken> {
+    let before = ends.first.plus(-1);
+    let mut fleet = match ends.before {
+        Some(fleet) => fleet,
+        None => at_end(connection, before.number()).await?,
     };
-    let hourly_from = hourly_from(number);
-    sqlx::query_file!("src/storage/maintain/take_snapshots.sql", first, number, hourly_from)
-        .execute(&mut *transaction)
+    let mut snapshots = Vec::new();
+    for end in ends.first.number()..=ends.last.number() {
+        pass_hour(connection, &mut fleet, end).await?;
+        if end % 24 == 0 || end >= hourly_from(ends.now.number()) {
+            snapshots.push(fleet.snapshot(end)?);
+        }
+    }
+    Ok(Taken { last: ends.last, fleet, after: before, snapshots })
+}
+
+/// State at the end of an hour, from all of the windows.
+async fn at_end(connection: &mut SqliteConnection, end: i64) -> sqlx::Result<Fleet> {
+    let totals = sqlx::query!("SELECT instances, returning_instances FROM totals")
+        .fetch_one(&mut *connection)
         .await?;
-    let unreachable = Window::LONGEST.first_hour(now).number() - 1;
+    let active =
+        sqlx::query_file!("src/storage/maintain/active_at_end.sql", end, end, end, end, end, end)
+            .fetch_all(connection)
+            .await?;
+    Ok(Fleet {
+        active: active
+            .into_iter()
+            .map(|row| (row.profile, [row.a1, row.a7, row.a30, row.r1, row.r7, row.r30]))
+            .collect(),
+        instances: totals.instances,
+        returning: totals.returning_instances,
+    })
+}
+
+/// Moves on to the next end: one hour enters all windows, and one leaves each.
+async fn pass_hour(
+    connection: &mut SqliteConnection,
+    fleet: &mut Fleet,
+    end: i64,
+) -> sqlx::Result<()> {
+    let entering = end - 1;
+    let [day, week, month] = Window::ALL.map(|window| entering - window.hours());
+    let changes = sqlx::query!(
+        "SELECT hour, profile, instances, returning_instances FROM activity
+         WHERE hour IN (?, ?, ?, ?)",
+        entering,
+        day,
+        week,
+        month
+    )
+    .fetch_all(connection)
+    .await?;
+    for change in changes {
+        let mut counts = [0; 6];
+        for (place, leaving) in [day, week, month].into_iter().enumerate() {
+            let sign = match change.hour {
+                hour if hour == entering => 1,
+                hour if hour == leaving => -1,
+                _ => 0,
+            };
+            counts[place] = sign * change.instances;
+            counts[place + 3] = sign * change.returning_instances;
+        }
+        fleet.add(change.profile, counts);
+    }
+    Ok(())
+}
+
+/// Stores snapshots, and drops what they make unnecessary.
+pub async fn store(transaction: &mut SqliteConnection, taken: &Taken) -> sqlx::Result<()> {
+    for snapshot in &taken.snapshots {
+        snapshot.insert(transaction).await?;
+    }
+    let unreachable = Window::LONGEST.first_hour(taken.last).number() - 1;
     sqlx::query!("DELETE FROM activity WHERE hour < ?", unreachable)
         .execute(&mut *transaction)
         .await?;
-    // A new day has begun since the hour that was closed last.
-    if (first - 1) / 24 != number / 24 {
-        thin_out(transaction, hourly_from).await?;
-    }
-    Ok(Some(now))
+    // Ends that have become older than the hourly quarter.
+    let (first, before) = (hourly_from(taken.after.number()), hourly_from(taken.last.number()));
+    sqlx::query!(
+        "DELETE FROM snapshots WHERE hour >= ? AND hour < ? AND hour % 24 <> 0",
+        first,
+        before
+    )
+    .execute(&mut *transaction)
+    .await?;
+    Ok(())
 }
 
 /// First hour from which a snapshot of each hour is kept. It changes once a day.
-const fn hourly_from(now: i64) -> i64 {
+pub const fn hourly_from(now: i64) -> i64 {
     (now / 24 - HOURLY_DAYS) * 24
-}
-
-/// Deletes the snapshots older than the hourly quarter, but for those at the ends of days.
-async fn thin_out(transaction: &mut SqliteConnection, before: i64) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM snapshots WHERE hour < ? AND hour % 24 <> 0", before)
-        .execute(&mut *transaction)
-        .await?;
-    Ok(())
-}
-
-/// Rebuilds all snapshots up to `now` from the reports, none of which may be pruned. A server may
-/// take later ones meanwhile.
-pub async fn rebuild(
-    connection: &mut SqliteConnection,
-    now: Hour,
-    pace: &mut Pace,
-) -> sqlx::Result<()> {
-    let now = now.number();
-    sqlx::query("DROP TABLE IF EXISTS temp.instance_changes").execute(&mut *connection).await?;
-    sqlx::query_file!("src/storage/maintain/instance_changes.sql")
-        .execute(&mut *connection)
-        .await?;
-    let mut changes = Changes::default();
-    changes.read(connection).await?;
-    let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
-    let mut active: BTreeMap<i64, [i64; 6]> = BTreeMap::new();
-    let (mut instances, mut returning) = (0, 0);
-    let mut made = Vec::new();
-    let mut after = i64::MIN;
-    for hour in first..=now {
-        while let Some(change) = changes.next_until(hour, connection).await? {
-            let counts = active.entry(change.profile).or_default();
-            for (count, difference) in counts.iter_mut().zip(change.active()) {
-                *count += difference;
-            }
-            instances += change.instances;
-            returning += change.returning_instances;
-        }
-        if hour % 24 == 0 || hour >= hourly_from(now) {
-            active.retain(|_, counts| counts.iter().any(|&count| count > 0));
-            made.push(Snapshot { hour, instances, returning, active: encode(&active)? });
-        }
-        if made.len() >= pace.rows().min(MADE_AT_A_TIME) {
-            replace(connection, after, &made, pace).await?;
-            after = hour;
-            made.clear();
-        }
-    }
-    replace(connection, after, &made, pace).await?;
-    sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *connection).await?;
-    Ok(())
-}
-
-#[derive(Debug)]
-struct Snapshot {
-    hour: i64,
-    instances: i64,
-    returning: i64,
-    active: String,
-}
-
-fn encode(active: &BTreeMap<i64, [i64; 6]>) -> sqlx::Result<String> {
-    let active: Vec<[i64; 7]> = active
-        .iter()
-        .map(|(&profile, &[a1, a7, a30, r1, r7, r30])| [profile, a1, a7, a30, r1, r7, r30])
-        .collect();
-    json::encode(&active)
-}
-
-/// Puts snapshots in place of all after an hour up to the last of them.
-async fn replace(
-    connection: &mut SqliteConnection,
-    after: i64,
-    made: &[Snapshot],
-    pace: &mut Pace,
-) -> sqlx::Result<()> {
-    let Some(last) = made.last().map(|snapshot| snapshot.hour) else {
-        return Ok(());
-    };
-    let begun = Instant::now();
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query!("DELETE FROM snapshots WHERE hour > ? AND hour <= ?", after, last)
-        .execute(&mut *transaction)
-        .await?;
-    for Snapshot { hour, instances, returning, active } in made {
-        sqlx::query!(
-            "INSERT INTO snapshots VALUES (?, ?, ?, ?)",
-            hour,
-            instances,
-            returning,
-            active
-        )
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await?;
-    pace.rest(begun, made.len()).await;
-    Ok(())
-}
-
-/// Rows of `instance_changes`, read some at a time.
-#[derive(Debug, Default)]
-struct Changes {
-    waiting: VecDeque<Change>,
-    last: i64,
-}
-
-impl Changes {
-    /// The next change, unless it is of an hour after `hour`.
-    async fn next_until(
-        &mut self,
-        hour: i64,
-        transaction: &mut SqliteConnection,
-    ) -> sqlx::Result<Option<Change>> {
-        if self.waiting.is_empty() {
-            self.read(transaction).await?;
-        }
-        let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
-        Ok(if due { self.waiting.pop_front() } else { None })
-    }
-
-    /// Reads the next rows. The table is not part of the schema, so this query cannot be checked against it
-    /// when compiled; the tests run it.
-    async fn read(&mut self, transaction: &mut SqliteConnection) -> sqlx::Result<()> {
-        let rows: Vec<Change> = sqlx::query_as(
-            "SELECT rowid, * FROM temp.instance_changes WHERE rowid > ? ORDER BY rowid LIMIT ?",
-        )
-        .bind(self.last)
-        .bind(CHANGES_AT_A_TIME)
-        .fetch_all(transaction)
-        .await?;
-        self.last = rows.last().map_or(i64::MAX, |change| change.rowid);
-        self.waiting.extend(rows);
-        Ok(())
-    }
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct Change {
-    rowid: i64,
-    hour: i64,
-    profile: i64,
-    active_24h: i64,
-    active_7d: i64,
-    active_30d: i64,
-    returning_24h: i64,
-    returning_7d: i64,
-    returning_30d: i64,
-    instances: i64,
-    returning_instances: i64,
-}
-
-impl Change {
-    const fn active(&self) -> [i64; 6] {
-        [
-            self.active_24h,
-            self.active_7d,
-            self.active_30d,
-            self.returning_24h,
-            self.returning_7d,
-            self.returning_30d,
-        ]
-    }
 }
 
 #[cfg(test)]
@@ -239,7 +156,10 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use tempfile::TempDir;
 
-    use super::*;
+    use super::{
+        super::{pace::Pace, rebuild_snapshots::rebuild},
+        *,
+    };
     use crate::{domain::ReportBody, storage::Database};
 
     /// Hour, instances, returning instances, and the active ones by profile.
@@ -249,15 +169,15 @@ mod tests {
         sqlx::query_as("SELECT * FROM snapshots ORDER BY hour").fetch_all(connection).await.unwrap()
     }
 
-    /// Reports `(hours since the one before, instance, version)` while hours are closed as
-    /// they pass, and then the same made anew from the reports.
-    async fn live_and_rebuilt(reports: Vec<(i64, u8, u8)>) -> (Rows, Rows) {
+    /// Reports `(hours since the one before, instance, version, whether hours are closed then)`, and then the
+    /// snapshots made anew from the reports.
+    async fn live_and_rebuilt(reports: Vec<(i64, u8, u8, bool)>) -> (Rows, Rows) {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let mut writer = database.writer();
         let mut now: Timestamp = "2026-01-31T22:10:00Z".parse().unwrap();
-        for (gap, instance, version) in reports {
+        for (gap, instance, version, closes) in reports {
             now += SignedDuration::from_hours(gap);
             let body = ReportBody {
                 instance_id: Some(format!("i{instance}")),
@@ -265,6 +185,9 @@ mod tests {
                 ..ReportBody::default()
             };
             writer.store(now, &[body.into_report().unwrap()]).await.unwrap();
+            if closes {
+                writer.close_hours(now).await.unwrap();
+            }
         }
         now += SignedDuration::from_hours(1);
         writer.close_hours(now).await.unwrap();
@@ -281,7 +204,8 @@ mod tests {
     #[tokio::test]
     async fn a_snapshot_counts_active_and_returning_instances() {
         // Two instances in one hour; one of them again two hours later, on the next day.
-        let (live, _) = live_and_rebuilt(vec![(0, 1, 1), (0, 2, 1), (2, 1, 2)]).await;
+        let (live, _) =
+            live_and_rebuilt(vec![(0, 1, 1, false), (0, 2, 1, true), (2, 1, 2, false)]).await;
         let first = Hour::of("2026-01-31T23:00:00Z".parse().unwrap()).number();
         let expected = [
             (first, 2, 0, "[[1,2,2,2,0,0,0]]"),
@@ -299,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn after_a_quarter_only_the_ends_of_days_are_left() {
         let days = HOURLY_DAYS + 2;
-        let reports = (0..days * 24).map(|hour| (i64::from(hour > 0), 1, 1)).collect();
+        let reports = (0..days * 24).map(|hour| (i64::from(hour > 0), 1, 1, true)).collect();
         let (live, rebuilt) = live_and_rebuilt(reports).await;
         assert_eq!(live, rebuilt);
         let last = live[live.len() - 1].0;
@@ -311,7 +235,7 @@ mod tests {
 
         #[test]
         fn snapshots_made_anew_from_the_reports_are_the_same(
-            reports in vec((prop_oneof![4 => 0..4i64, 4 => 0..60i64, 1 => 0..1200i64], 0..5u8, 0..3u8), 1..12)
+            reports in vec((prop_oneof![4 => 0..4i64, 4 => 0..60i64, 1 => 0..1200i64], 0..5u8, 0..3u8, any::<bool>()), 1..12)
         ) {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let (live, rebuilt) = runtime.block_on(live_and_rebuilt(reports));

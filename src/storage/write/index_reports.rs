@@ -1,14 +1,63 @@
 //! Indexing of reports: instances, reports by profile and startup times.
 
-use super::Open;
+use super::{Open, fleet::last_end};
+use crate::domain::Hour;
 
 impl Open {
-    /// Indexes all reports that are stored and unindexed.
-    pub async fn index(&mut self) -> sqlx::Result<()> {
-        sqlx::query_file!("src/storage/write/index_reports.sql")
+    /// Indexes all reports, or those of the hours whose predecessors are closed.
+    pub async fn index(&mut self, now: Hour) -> sqlx::Result<()> {
+        let closed = match self.closed_hour {
+            Some(closed) => closed,
+            None => last_end(&mut self.connection, now).await?,
+        };
+        // A report of a later hour is one of a clock that was ahead: no end is to come before it.
+        if closed >= now {
+            return self.index_all().await;
+        }
+        if self.index_before(closed.plus(1)).await?.is_none() {
+            self.unindexed = 0;
+        }
+        Ok(())
+    }
+
+    /// Indexes all reports. The snapshots are then to be made anew if hours are not closed.
+    pub async fn index_all(&mut self) -> sqlx::Result<()> {
+        self.index_up_to(i64::MAX).await?;
+        self.unindexed = 0;
+        Ok(())
+    }
+
+    /// Indexes the reports before the first one that was received in an hour or later. Returns the
+    /// hour of that one.
+    pub async fn index_before(&mut self, hour: Hour) -> sqlx::Result<Option<Hour>> {
+        let from = hour.start_ms();
+        let reports = sqlx::query!(
+            r#"SELECT position AS indexed, (SELECT max(id) FROM reports) AS "last: i64", (
+                   SELECT id FROM reports WHERE id > position AND received_at >= ?
+                   ORDER BY id LIMIT 1
+               ) AS "waiting: i64"
+               FROM watermarks WHERE name = 'indexed'"#,
+            from
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        let until = reports.waiting.map(|waiting| waiting - 1).or(reports.last);
+        if let Some(until) = until.filter(|&until| until > reports.indexed) {
+            self.index_up_to(until).await?;
+        }
+        let Some(waiting) = reports.waiting else { return Ok(None) };
+        let received_at =
+            sqlx::query_scalar!("SELECT received_at FROM reports WHERE id = ?", waiting)
+                .fetch_one(&mut self.connection)
+                .await?;
+        Ok(Some(Hour::of_ms(received_at)))
+    }
+
+    async fn index_up_to(&mut self, last: i64) -> sqlx::Result<()> {
+        self.fleet = None;
+        sqlx::query_file!("src/storage/write/index_reports.sql", last, last, last, last)
             .execute(&mut self.connection)
             .await?;
-        self.unindexed = 0;
         Ok(())
     }
 }

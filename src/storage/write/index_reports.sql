@@ -1,5 +1,5 @@
--- Indexes all reports that are stored: brings the instances, the reports by profile and the startup
--- times up to date. Rows come in the order of their keys, so that each page is visited once.
+-- Indexes the reports that are stored, up to a number: brings the instances, the reports by profile and
+-- the startup times up to date. Each parameter is that number. Rows come in the order of their keys, so that each page is visited once.
 --
 -- After a crash the watermark sends the same reports here again, so the transaction needs no sync
 -- of its own.
@@ -14,7 +14,7 @@ BEGIN IMMEDIATE;
 INSERT OR ROLLBACK INTO instances (id, first_seen, last_seen, days_seen, reports, profile)
 SELECT instance, received_at / 1000, received_at / 1000, 1, 1, profile
 FROM reports
-WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?
 ORDER BY instance, received_at, id
 ON CONFLICT DO UPDATE SET
     profile = iif(excluded.last_seen >= last_seen, excluded.profile, profile),
@@ -29,7 +29,7 @@ ON CONFLICT DO UPDATE SET
 INSERT OR ROLLBACK INTO reports_by_profile (profile, report)
 SELECT profile, id
 FROM reports
-WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?
 ORDER BY profile, id;
 
 INSERT OR ROLLBACK INTO startup_times (span, period, profile, up_to_ms, starts, sum_ms)
@@ -37,7 +37,7 @@ SELECT span, iif(span = 0, 0, hour - hour % span), profile, up_to_ms, starts, su
 FROM (
     SELECT hour, profile, up_to_ms, count(*) AS starts, sum(startup_ms) AS sum_ms
     FROM measured_starts
-    WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+    WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?
     -- Nearly all are of one hour: sorting by it last is a quarter faster.
     GROUP BY profile, up_to_ms, hour
 ), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
@@ -47,8 +47,9 @@ ON CONFLICT DO UPDATE SET
     sum_ms = sum_ms + excluded.sum_ms;
 
 UPDATE OR ROLLBACK watermarks
-SET position = (SELECT max(id) FROM reports)
-WHERE name = 'indexed' AND position < (SELECT max(id) FROM reports);
+SET position = last
+FROM (SELECT max(id) AS last FROM reports WHERE id <= ?)
+WHERE name = 'indexed' AND position < last;
 
 COMMIT;
 

@@ -1,11 +1,13 @@
 //! Writing: reports are stored a batch a transaction, then indexed and rolled up.
 
+mod fleet;
 mod index_reports;
 mod record_samples;
 mod roll_up_hours;
 mod store_batch;
 mod writer;
 
+pub(super) use fleet::{Fleet, Snapshot, last_end};
 pub(super) use record_samples::minute;
 pub use record_samples::{LONGEST_GAP, Sample, is_counter};
 pub(super) use roll_up_hours::roll_up_hours;

@@ -1,29 +1,41 @@
 //! Roll-up of the hours that are over, into their days and all time.
 
-use sqlx::SqliteConnection;
+use std::time::{Duration, Instant};
 
+use sqlx::Connection as _;
+
+use super::Open;
 use crate::domain::Hour;
 
-/// Rolls up the hours before `now`; a day at a time, since after an import or a take-over there are
-/// years of them.
-pub async fn roll_up_hours(transaction: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
-    let now = now.number();
-    loop {
-        let until = sqlx::query_scalar!(
-            r#"SELECT min(?1, 24 + max(position, (
-                          SELECT coalesce(min(period), ?1) FROM rollups
-                          WHERE span = 1 AND period >= position
-                      ))) AS "until!: i64"
-               FROM watermarks WHERE name = 'rolled_up' AND position < ?1"#,
-            now
-        )
-        .fetch_optional(&mut *transaction)
+/// Longest time of a transaction before the next one rolls up fewer hours.
+const LONGEST: Duration = Duration::from_millis(8);
+/// Hours in one transaction at most.
+const MOST_HOURS: i64 = 24;
+
+/// Rolls up some of the hours before `now`: after an import or a take-over there are years of them.
+/// Returns whether there were any.
+pub async fn roll_up_hours(open: &mut Open, now: Hour) -> sqlx::Result<bool> {
+    let (now, hours, begun) = (now.number(), open.hours_at_a_time, Instant::now());
+    let until = sqlx::query_scalar!(
+        r#"SELECT min(?1, ?2 + max(position, (
+                      SELECT coalesce(min(period), ?1) FROM rollups
+                      WHERE span = 1 AND period >= position
+                  ))) AS "until!: i64"
+           FROM watermarks WHERE name = 'rolled_up' AND position < ?1"#,
+        now,
+        hours
+    )
+    .fetch_optional(&mut open.connection)
+    .await?;
+    let Some(until) = until else {
+        return Ok(false);
+    };
+    let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query_file!("src/storage/write/roll_up_hours.sql", until, until, until)
+        .execute(&mut *transaction)
         .await?;
-        let Some(until) = until else {
-            return Ok(());
-        };
-        sqlx::query_file!("src/storage/write/roll_up_hours.sql", until, until, until)
-            .execute(&mut *transaction)
-            .await?;
-    }
+    transaction.commit().await?;
+    let longer = begun.elapsed() > LONGEST;
+    open.hours_at_a_time = if longer { 1.max(hours / 2) } else { MOST_HOURS.min(hours * 2) };
+    Ok(true)
 }

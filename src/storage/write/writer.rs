@@ -1,9 +1,9 @@
 //! The connection that writes, and its tasks.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::record_samples::Recorded;
+use super::{fleet::Fleet, record_samples::Recorded};
 use crate::{
     domain::{Hour, Report},
     storage::{Result, profiles::Profiles},
@@ -16,17 +16,12 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// Size to which the log is cut after a checkpoint, in bytes: twice the above.
 const LOG_BYTES: &str = "33554432";
 
-/// Time after which an hour is closed again that could not be.
-const CLOSING_AGAIN: SignedDuration = SignedDuration::from_secs(1);
-
 /// Connection that writes. An error closes it, since SQLite may or may not have ended its
 /// transaction. The next write opens a new one.
 #[derive(Debug)]
 pub struct Writer {
     options: SqliteConnectOptions,
-    open: Option<Open>,
-    /// Time of the last failure to close an hour; `None` after a success.
-    pub(in crate::storage) not_closed: Option<Timestamp>,
+    pub(in crate::storage) open: Option<Open>,
     pub(super) recorded: Recorded,
 }
 
@@ -34,8 +29,12 @@ pub struct Writer {
 pub struct Open {
     pub connection: SqliteConnection,
     pub profiles: Profiles,
-    /// Hour up to which all hours are closed.
+    /// Last hour whose end is taken; `None` if it is not known.
     pub closed_hour: Option<Hour>,
+    /// State at the end of that hour, while nothing is indexed.
+    pub fleet: Option<Fleet>,
+    /// Hours that the next transaction rolls up.
+    pub hours_at_a_time: i64,
     /// Number of unindexed reports; larger than possible where it is not known.
     pub unindexed: usize,
 }
@@ -45,11 +44,12 @@ impl Writer {
         let options = options
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES);
-        Self { options, open: None, not_closed: None, recorded: Recorded::default() }
+        Self { options, open: None, recorded: Recorded::default() }
     }
 
     /// Stores reports that are received now: all of them, synced to disk, or none. They are counted
-    /// at once and indexed by [`Writer::index`].
+    /// at once and indexed by [`Writer::index`], which waits for [`Writer::close_hours`] if an hour has
+    /// ended.
     ///
     /// # Errors
     /// The database's error; nothing is stored.
@@ -57,25 +57,19 @@ impl Writer {
         if reports.is_empty() {
             return Ok(());
         }
-        let closed = self.open.as_ref().and_then(|open| open.closed_hour);
-        let tried = self.not_closed.is_some_and(|at| now.duration_since(at).abs() < CLOSING_AGAIN);
-        if closed.is_none_or(|closed| closed < Hour::of(now)) && !tried {
-            // A report is worth more than a snapshot.
-            let _ = self.close_hours(now).await;
-        }
         self.run(async |open| {
             open.store_batch(reports.iter().map(|report| (now, report)), None).await
         })
         .await
     }
 
-    /// Indexes all reports that are stored so far: instances, reports by profile and startup
-    /// times.
+    /// Indexes the reports that are stored so far (instances, reports by profile and startup times),
+    /// but for those of an hour whose predecessors are not closed at `now`.
     ///
     /// # Errors
     /// The database's error. The next call then indexes them.
-    pub async fn index(&mut self) -> Result<()> {
-        self.run(Open::index).await
+    pub async fn index(&mut self, now: Timestamp) -> Result<()> {
+        self.run(async |open| open.index(Hour::of(now)).await).await
     }
 
     /// Number of unindexed reports; larger than possible if it is not known, and 0 while there is
@@ -83,6 +77,20 @@ impl Writer {
     #[must_use]
     pub fn unindexed(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.unindexed)
+    }
+
+    /// Writes something that changes nothing, to show that the database can be written.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn probe(&mut self) -> Result<()> {
+        self.run(async |open| {
+            sqlx::query!("UPDATE watermarks SET position = position WHERE name = 'indexed'")
+                .execute(&mut open.connection)
+                .await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Copies the log into the database and closes the connection.
@@ -130,8 +138,14 @@ impl Writer {
         if self.open.is_none() {
             let mut connection = self.options.connect().await?;
             let profiles = Profiles::load(&mut connection).await?;
-            self.open =
-                Some(Open { connection, profiles, closed_hour: None, unindexed: usize::MAX });
+            self.open = Some(Open {
+                connection,
+                profiles,
+                closed_hour: None,
+                fleet: None,
+                hours_at_a_time: 1,
+                unindexed: usize::MAX,
+            });
         }
         Ok(self.open.as_mut().expect("opened above"))
     }

@@ -109,7 +109,7 @@ async fn indexed_answers(history: &History, closed: Hour) -> Answers {
 async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut history = History::of(steps).await;
     let exact = exact_answers(&history).await;
-    history.writer.index().await.unwrap();
+    history.writer.index(history.now).await.unwrap();
     prop_assert_eq!(&exact, &exact_answers(&history).await, "indexing");
 
     let present = history.now;

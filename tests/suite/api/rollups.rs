@@ -31,7 +31,7 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
             .filter(|report| &**report.profile.get(Dimension::ImageVersion) == version);
         prop_assert_eq!(found, matching.take(5).cloned().collect::<Vec<_>>());
     }
-    writer.index().await.unwrap();
+    writer.close_hours(now).await.unwrap();
 
     let starts: Vec<_> =
         all.iter().filter(|(_, report)| report.kind == ReportKind::Start).collect();

@@ -135,7 +135,9 @@ async fn history_is_as_if_a_server_had_received_it() {
     assert_eq!(stored, fleet(60, 40).len() as u64);
     // The next report comes in as any other.
     let (_, next) = fleet(60, 1).swap_remove(0);
-    writer.store(until + SignedDuration::from_hours(3), std::slice::from_ref(&next)).await.unwrap();
+    let end = until + SignedDuration::from_hours(3);
+    writer.store(end, std::slice::from_ref(&next)).await.unwrap();
+    writer.close_hours(end).await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
 
@@ -144,7 +146,8 @@ async fn history_is_as_if_a_server_had_received_it() {
     for (at, report) in fleet(60, 40) {
         writer.store(at, &[report]).await.unwrap();
     }
-    writer.store(until + SignedDuration::from_hours(3), &[next]).await.unwrap();
+    writer.store(end, &[next]).await.unwrap();
+    writer.close_hours(end).await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
 

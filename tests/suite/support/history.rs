@@ -22,6 +22,8 @@ pub enum Step {
     Prune { hours: i64 },
     /// The writer has a quiet moment.
     Index,
+    /// Hours that have ended are closed.
+    CloseHours,
 }
 
 prop_compose! {
@@ -59,6 +61,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Restart),
         1 => (1..100i64).prop_map(|hours| Step::Prune { hours }),
         2 => Just(Step::Index),
+        3 => Just(Step::CloseHours),
     ];
     vec(step, 1..30)
 }
@@ -98,7 +101,8 @@ impl History {
                     let cutoff = now - SignedDuration::from_hours(hours);
                     while writer.prune(cutoff).await.unwrap() > 0 {}
                 }
-                Step::Index => writer.index().await.unwrap(),
+                Step::Index => writer.index(now).await.unwrap(),
+                Step::CloseHours => writer.close_hours(now).await.unwrap(),
             }
         }
         Self { database, writer, now, reports: all, _folder: folder }

@@ -13,14 +13,16 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use mattermost_telemetry::{app, clock::Clock, config::Config, storage::Database};
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 pub use self::{
     binary::{Server, binary},
@@ -135,6 +137,32 @@ impl App {
     pub async fn report(&self, body: &Value) {
         let response = self.request(Method::POST, "/collect").json(body).send().await.unwrap();
         assert_eq!(response.status(), 200, "{body}: {}", response.text().await.unwrap());
+        self.indexed().await;
+    }
+
+    /// Waits until the reports that are stored are indexed, and the hours before them closed. That
+    /// is at once, unless an hour has ended.
+    async fn indexed(&self) {
+        let options = SqliteConnectOptions::new().filename(self.database.path()).read_only(true);
+        let mut connection = options.connect().await.unwrap();
+        let newest: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM reports")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        let done = async {
+            while !sqlx::query_scalar::<_, bool>(
+                "SELECT min(position >= iif(name = 'indexed', ?, ?)) FROM watermarks
+                 WHERE name IN ('indexed', 'rolled_up')",
+            )
+            .bind(newest)
+            .bind(self.now().as_millisecond() / 3_600_000)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+            {}
+        };
+        timeout(Duration::from_secs(30), done).await.expect("reports stay unindexed");
+        connection.close().await.unwrap();
     }
 
     pub async fn post(&self, body: impl Into<reqwest::Body>) -> Response {

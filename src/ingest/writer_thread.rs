@@ -1,0 +1,319 @@
+//! The thread that empties the queue: it stores reports, and does all other writing between them.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
+};
+
+use super::{Refused, Waiting};
+use crate::{
+    clock::Clock,
+    metrics::{Metrics, Sizes},
+    storage::{self, Database, Step, Taken, Writer},
+};
+
+/// Reports in one transaction at most.
+pub const BATCH: usize = 512;
+/// Longest time for which a batch waits to grow.
+const GATHERING: Duration = Duration::from_micros(300);
+/// Largest number of reports that are indexed before they are answered, if the queue is empty. So
+/// few take no time.
+pub const INDEXED_AT_ONCE: usize = 32;
+/// Number of unindexed reports at which all are indexed, even under load. Indexing them takes some
+/// 30 ms, and no other report is stored meanwhile.
+const INDEXED_TOGETHER: usize = 8192;
+/// Time without a report after which all are indexed.
+const LULL: Duration = Duration::from_millis(10);
+/// Time after which all are indexed even if reports keep coming.
+const INDEXED_AFTER: Duration = Duration::from_secs(1);
+/// Time between two rounds of housekeeping.
+const HOUSEKEEPING: Duration = Duration::from_mins(1);
+/// Time after which an hour is closed again that could not be.
+const CLOSED_AGAIN: Duration = Duration::from_secs(1);
+/// Times after which writing is tried again that failed: the first, doubled each time up to the last.
+const TRIED_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+
+/// Lets a batch grow to some size. The answers to a large batch bring more reports, and a
+/// transaction costs the same for one as for many. The request threads run in the meantime. No
+/// timer is as short as this.
+fn gather(batch: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>, wanted: usize) {
+    let begun = Instant::now();
+    while batch.len() < wanted && begun.elapsed() < GATHERING {
+        thread::yield_now();
+        while batch.len() < BATCH
+            && let Ok(waiting) = queue.try_recv()
+        {
+            batch.push(waiting);
+        }
+    }
+}
+
+/// How far the closing of hours has come.
+enum Closing {
+    /// All hours are closed.
+    Done,
+    /// There is a next step.
+    Next,
+    /// Snapshots are being taken, on a connection of the readers.
+    Taking(BoxFuture<'static, storage::Result<Taken>>),
+    /// The last step failed, and the next one comes later.
+    Failed(Instant),
+}
+
+impl Closing {
+    /// Waits until there is something for the writer to do: to keep snapshots that were taken, or
+    /// else the next step.
+    async fn wait(&mut self) -> Option<storage::Result<Taken>> {
+        match self {
+            Self::Done => pending().await,
+            Self::Next => None,
+            Self::Taking(taking) => Some(taking.await),
+            Self::Failed(again) => {
+                sleep_until((*again).into()).await;
+                None
+            }
+        }
+    }
+}
+
+/// See [`WriterThread::run`].
+pub struct WriterThread {
+    writer: Writer,
+    database: Database,
+    clock: Clock,
+    retention: Option<SignedDuration>,
+    metrics: Arc<Metrics>,
+    failing: Arc<AtomicBool>,
+    /// Time of the last attempt to index reports.
+    indexed: Instant,
+    /// True if that attempt failed.
+    indexing_fails: bool,
+    /// Time at which the hours had ended that are being closed.
+    closed_at: Timestamp,
+    closing: Closing,
+    /// True if the last step of closing failed.
+    closing_fails: bool,
+    /// Time after which writing is tried again, should it fail.
+    tried_again: Duration,
+}
+
+impl WriterThread {
+    /// A writer that notes in `failing` if its last transaction failed.
+    pub fn new(
+        database: &Database,
+        clock: Clock,
+        retention: Option<SignedDuration>,
+        metrics: Arc<Metrics>,
+        failing: Arc<AtomicBool>,
+    ) -> Self {
+        let closed_at = clock.now();
+        Self {
+            writer: database.writer(),
+            database: database.clone(),
+            clock,
+            retention,
+            metrics,
+            failing,
+            indexed: Instant::now(),
+            indexing_fails: false,
+            closed_at,
+            closing: Closing::Next,
+            closing_fails: false,
+            tried_again: TRIED_AGAIN[0],
+        }
+    }
+
+    /// Writes until the queue ends, and closes the database.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) -> storage::Result<()> {
+        // If no hour has ended since the last run, the first reports can be indexed at once.
+        self.close_on(None).await;
+        let mut batch = Vec::new();
+        let mut previous = 0;
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let lull = if self.indexing_fails { INDEXED_AFTER } else { LULL };
+            tokio::select! {
+                received = queue.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        break;
+                    }
+                    gather(&mut batch, &mut queue, previous / 2);
+                    previous = batch.len();
+                    self.store(&mut batch, &queue).await;
+                }
+                () = sleep(lull), if self.may_index()
+                    && (self.writer.unindexed() > 0 || self.indexing_fails) =>
+                {
+                    self.index().await;
+                }
+                taken = self.closing.wait() => self.close_on(taken).await,
+                () = sleep(self.tried_again), if self.failing.load(Ordering::Relaxed) => {
+                    self.try_again().await;
+                }
+                _ = housekeeping.tick() => self.keep_house(&queue).await,
+            }
+        }
+        // The reports since the last lull are unindexed, and the last minute has no sample.
+        self.closing = Closing::Done;
+        self.index().await;
+        self.record(queue.len()).await;
+        self.writer.close().await
+    }
+
+    /// Group commit: one transaction for all reports that wait, then an answer to each.
+    async fn store(&mut self, batch: &mut Vec<Waiting>, queue: &mpsc::Receiver<Waiting>) {
+        // A caller that is gone is stored, too: the stock client gives up after 10 s and never
+        // sends its report again.
+        let (reports, callers): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
+        let begun = Instant::now();
+        let result = self.writer.store(self.clock.now(), &reports).await;
+        self.note(&result);
+        if result.is_ok() {
+            self.metrics.committed(reports.iter().map(|report| report.kind), begun.elapsed());
+            // A reader finds a report indexed as soon as it is answered, unless there is load.
+            // Under load many reports are indexed together, at a fraction of the cost.
+            let unindexed = self.writer.unindexed();
+            if !self.may_index() {
+                self.close_hours();
+            } else if self.indexed.elapsed() >= INDEXED_AFTER
+                || !self.indexing_fails
+                    && (unindexed <= INDEXED_AT_ONCE && queue.is_empty()
+                        || unindexed >= INDEXED_TOGETHER)
+            {
+                self.index().await;
+            }
+        }
+        let answer = result.map_err(|_| Refused::NotStored);
+        for caller in callers {
+            // The caller may be gone.
+            let _ = caller.send(answer);
+        }
+    }
+
+    /// True unless snapshots of an earlier hour are still to be taken.
+    fn may_index(&self) -> bool {
+        !matches!(self.closing, Closing::Taking(_))
+            && !self.writer.has_snapshots_to_take(self.clock.now())
+    }
+
+    /// Begins to close the hours that have ended.
+    fn close_hours(&mut self) {
+        if matches!(self.closing, Closing::Done) {
+            self.closed_at = self.clock.now();
+            self.closing = Closing::Next;
+        }
+    }
+
+    /// Closes hours a step further. Logs the first of several failures.
+    async fn close_on(&mut self, taken: Option<storage::Result<Taken>>) {
+        let result = match taken {
+            Some(Ok(taken)) => self.writer.keep_snapshots(taken).await.map(|()| Step::Next),
+            Some(Err(error)) => Err(error),
+            None => self.writer.close_step(self.closed_at).await,
+        };
+        if let Err(error) = &result
+            && !self.closing_fails
+        {
+            tracing::error!(%error, "cannot close the hour");
+        }
+        self.closing_fails = result.is_err();
+        self.closing = match result {
+            Ok(Step::Closed) => Closing::Done,
+            Ok(Step::Next) => Closing::Next,
+            Ok(Step::Take(ends)) => {
+                Closing::Taking(Box::pin(self.database.clone().take_snapshots(ends)))
+            }
+            Err(_) => Closing::Failed(Instant::now() + CLOSED_AGAIN),
+        };
+        if self.writer.unindexed() > 0 && !self.may_index() {
+            // Another hour has ended meanwhile.
+            self.close_hours();
+        }
+    }
+
+    /// Finds out whether the database can be written again, without a report: a proxy sends none to
+    /// a server that is not ready.
+    async fn try_again(&mut self) {
+        let result = self.writer.probe().await;
+        self.tried_again = TRIED_AGAIN[1].min(self.tried_again * 2);
+        self.note(&result);
+    }
+
+    /// Indexes all reports that are stored. Logs the first of several failures.
+    async fn index(&mut self) {
+        self.indexed = Instant::now();
+        let result = self.writer.index(self.clock.now()).await;
+        if let Err(error) = &result
+            && !self.indexing_fails
+        {
+            tracing::error!(%error, "cannot index reports");
+        }
+        self.indexing_fails = result.is_err();
+    }
+
+    /// Begins to close hours, takes a sample of the metrics, and prunes as long as no report waits.
+    async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
+        let now = self.clock.now();
+        self.close_hours();
+        self.record(queue.len()).await;
+        if !self.may_index() {
+            // A report is indexed before it is pruned.
+            return;
+        }
+        // An import beside the server may have ended early.
+        self.index().await;
+        let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
+            return;
+        };
+        while queue.is_empty() && !queue.is_closed() {
+            match self.writer.prune(cutoff).await {
+                Ok(0) => return,
+                Ok(reports) => self.metrics.pruned(reports),
+                Err(error) => {
+                    tracing::error!(%error, "cannot prune old reports");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Keeps a sample of the metrics while `waiting` reports wait.
+    async fn record(&mut self, waiting: usize) {
+        let samples = self.metrics.samples(Sizes::of(&self.database, waiting));
+        if let Err(error) = self.writer.record(self.clock.now(), &samples).await {
+            tracing::error!(%error, "cannot record the metrics");
+        }
+    }
+
+    /// Logs the first of several reports that were not stored, and the recovery.
+    fn note(&mut self, result: &storage::Result<()>) {
+        match result {
+            Ok(()) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the database can be written again");
+                    self.indexing_fails = false;
+                    self.tried_again = TRIED_AGAIN[0];
+                }
+            }
+            Err(error) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "cannot store reports");
+                }
+            }
+        }
+    }
+}

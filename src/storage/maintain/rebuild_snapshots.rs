@@ -1,0 +1,142 @@
+//! The snapshots made anew from the reports, after history was imported.
+
+use std::{collections::VecDeque, time::Instant};
+
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::{pace::Pace, snapshots::hourly_from};
+use crate::{
+    domain::Hour,
+    storage::write::{Fleet, Snapshot},
+};
+
+/// Changes that are held in memory; there are a million for three million reports.
+const CHANGES_AT_A_TIME: i64 = 1000;
+/// Snapshots that are held in memory, each some ten kilobytes.
+const MADE_AT_A_TIME: usize = 100;
+
+/// Rebuilds all snapshots up to `now` from the reports, none of which may be pruned. A server may
+/// take later ones meanwhile.
+pub async fn rebuild(
+    connection: &mut SqliteConnection,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    let now = now.number();
+    sqlx::query("DROP TABLE IF EXISTS temp.instance_changes").execute(&mut *connection).await?;
+    sqlx::query_file!("src/storage/maintain/instance_changes.sql")
+        .execute(&mut *connection)
+        .await?;
+    let mut changes = Changes::default();
+    changes.read(connection).await?;
+    let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
+    let mut fleet = Fleet::default();
+    let mut made = Vec::new();
+    let mut after = i64::MIN;
+    for hour in first..=now {
+        while let Some(change) = changes.next_until(hour, connection).await? {
+            fleet.add(change.profile, change.active());
+            fleet.instances += change.instances;
+            fleet.returning += change.returning_instances;
+        }
+        if hour % 24 == 0 || hour >= hourly_from(now) {
+            made.push(fleet.snapshot(hour)?);
+        }
+        if made.len() >= pace.rows().min(MADE_AT_A_TIME) {
+            replace(connection, after, &made, pace).await?;
+            after = hour;
+            made.clear();
+        }
+    }
+    replace(connection, after, &made, pace).await?;
+    sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// Puts snapshots in place of all after an hour up to the last of them.
+async fn replace(
+    connection: &mut SqliteConnection,
+    after: i64,
+    made: &[Snapshot],
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    let Some(last) = made.last().map(|snapshot| snapshot.hour) else {
+        return Ok(());
+    };
+    let begun = Instant::now();
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query!("DELETE FROM snapshots WHERE hour > ? AND hour <= ?", after, last)
+        .execute(&mut *transaction)
+        .await?;
+    for snapshot in made {
+        snapshot.insert(&mut transaction).await?;
+    }
+    transaction.commit().await?;
+    pace.rest(begun, made.len()).await;
+    Ok(())
+}
+
+/// Rows of `instance_changes`, read some at a time.
+#[derive(Debug, Default)]
+struct Changes {
+    waiting: VecDeque<Change>,
+    last: i64,
+}
+
+impl Changes {
+    /// The next change, unless it is of an hour after `hour`.
+    async fn next_until(
+        &mut self,
+        hour: i64,
+        transaction: &mut SqliteConnection,
+    ) -> sqlx::Result<Option<Change>> {
+        if self.waiting.is_empty() {
+            self.read(transaction).await?;
+        }
+        let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
+        Ok(if due { self.waiting.pop_front() } else { None })
+    }
+
+    /// Reads the next rows. The table is not part of the schema, so this query cannot be checked against it
+    /// when compiled; the tests run it.
+    async fn read(&mut self, transaction: &mut SqliteConnection) -> sqlx::Result<()> {
+        let rows: Vec<Change> = sqlx::query_as(
+            "SELECT rowid, * FROM temp.instance_changes WHERE rowid > ? ORDER BY rowid LIMIT ?",
+        )
+        .bind(self.last)
+        .bind(CHANGES_AT_A_TIME)
+        .fetch_all(transaction)
+        .await?;
+        self.last = rows.last().map_or(i64::MAX, |change| change.rowid);
+        self.waiting.extend(rows);
+        Ok(())
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Change {
+    rowid: i64,
+    hour: i64,
+    profile: i64,
+    active_24h: i64,
+    active_7d: i64,
+    active_30d: i64,
+    returning_24h: i64,
+    returning_7d: i64,
+    returning_30d: i64,
+    instances: i64,
+    returning_instances: i64,
+}
+
+impl Change {
+    const fn active(&self) -> [i64; 6] {
+        [
+            self.active_24h,
+            self.active_7d,
+            self.active_30d,
+            self.returning_24h,
+            self.returning_7d,
+            self.returning_30d,
+        ]
+    }
+}
