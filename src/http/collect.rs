@@ -10,8 +10,13 @@ use utoipa::ToSchema;
 use super::{AppState, Peer, error::ApiError, extract::ReportJson, responses::ReportErrors};
 use crate::domain::{Accepted, ReportBody};
 
-/// Path of the route; its refusals are counted.
+/// Path of the route.
 pub const PATH: &str = "/collect";
+
+/// True for the path of the route, which may have a slash too many at either end.
+pub fn is_route(path: &str) -> bool {
+    path.trim_matches('/') == PATH.trim_matches('/')
+}
 
 /// The answer, always the same.
 #[derive(Debug, Serialize, ToSchema)]

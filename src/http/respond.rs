@@ -76,7 +76,7 @@ pub async fn answer(state: &AppState, router: Router, request: Request) -> Respo
             tracing::error!(id, %method, path, status, cause, "cannot answer");
         }
         // Limits have a count of their own.
-        if path.trim_matches('/') == super::collect::PATH.trim_matches('/') && kind != "limited" {
+        if super::collect::is_route(path) && kind != "limited" {
             state.metrics.rejected(kind);
         }
     }

@@ -167,7 +167,7 @@ impl Serving {
 /// A request whose head has arrived.
 fn received(mut request: Request<Incoming>, peer: Peer, connection: &Arc<Connection>) -> Request {
     request.extensions_mut().insert(peer);
-    connection.has_head(request.uri().path() == collect::PATH);
+    connection.has_head(collect::is_route(request.uri().path()));
     if request.body().is_end_stream() {
         connection.has_body();
     }
