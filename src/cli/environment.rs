@@ -22,7 +22,13 @@ pub fn matches(
     variable: &dyn Fn(&OsStr) -> Option<OsString>,
 ) -> Result<ArgMatches, Error> {
     let mut without_environment = without_environment(command.clone());
-    let given = without_environment.try_get_matches_from_mut(&arguments)?;
+    let given = without_environment.try_get_matches_from_mut(&arguments).or_else(|error| {
+        match error.kind() {
+            // The help names the variables, and the text comes before any of them is read.
+            ErrorKind::DisplayHelp => command.clone().try_get_matches_from(&arguments),
+            _ => Err(error),
+        }
+    })?;
     let (mut named, mut given, mut place) = (command, &given, 1);
     while let Some((name, matches)) = given.subcommand() {
         named = named.find_subcommand(name).expect("clap matched it");
@@ -104,6 +110,25 @@ mod tests {
             vec!["grafana", "provision", "DIR"],
             vec!["openapi"],
         ]
+    }
+
+    #[test]
+    fn the_help_names_the_variable_of_each_setting() {
+        for words in commands() {
+            let arguments = ["mattermost-telemetry"]
+                .iter()
+                .chain(&words)
+                .chain(&["--help"])
+                .map(OsString::from);
+            let shown = matches(&Arguments::command(), arguments.collect(), &|_| None);
+            let help = shown.unwrap_err().to_string();
+            for (_, variable, _) in settings(&words) {
+                let variable = variable.to_str().unwrap();
+                let is_named =
+                    [']', '='].iter().any(|end| help.contains(&format!("[env: {variable}{end}")));
+                assert!(is_named, "{variable}\n{help}");
+            }
+        }
     }
 
     /// Every setting of a command: its id, the variable, and a value that is not the default.
