@@ -17,6 +17,8 @@ use crate::{
 
 /// Days for which a snapshot of each hour is kept; older ones are kept for each day.
 const HOURLY_DAYS: i64 = 90;
+/// Rows of `activity` that are dropped together: more than an hour has.
+const DROPPED_AT_A_TIME: i64 = 3000;
 /// Ends of hours that are taken together.
 pub const ENDS_AT_A_TIME: i64 = 24;
 /// Ends of hours whose snapshots are to be taken. No report is indexed meanwhile.
@@ -130,9 +132,15 @@ pub async fn store(transaction: &mut SqliteConnection, taken: &Taken) -> sqlx::R
         snapshot.insert(transaction).await?;
     }
     let unreachable = Window::LONGEST.first_hour(taken.last).number() - 1;
-    sqlx::query!("DELETE FROM activity WHERE hour < ?", unreachable)
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM activity WHERE (hour, profile) IN (
+             SELECT hour, profile FROM activity WHERE hour < ? ORDER BY 1, 2 LIMIT ?
+         )",
+        unreachable,
+        DROPPED_AT_A_TIME
+    )
+    .execute(&mut *transaction)
+    .await?;
     // Ends that have become older than the hourly quarter.
     let (first, before) = (hourly_from(taken.after.number()), hourly_from(taken.last.number()));
     sqlx::query!(

@@ -8,7 +8,7 @@ use super::Open;
 use crate::domain::Hour;
 
 /// Longest time of a transaction before the next one rolls up fewer hours.
-const LONGEST: Duration = Duration::from_millis(8);
+const LONGEST: Duration = Duration::from_millis(4);
 /// Hours in one transaction at most.
 const MOST_HOURS: i64 = 24;
 
