@@ -3,12 +3,21 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 
+use super::stretches::stretches;
 use crate::{
-    domain::{Hour, InstanceId, Profile, ReportKind},
-    storage::{Database, Result, instance_key, profiles::find},
+    domain::{Dimension, Hour, InstanceId, Moment, Profile, ReportKind},
+    storage::{
+        Database, Result, instance_key, json,
+        profiles::{Numbered, find},
+    },
 };
+
+/// Numbers that are scanned first for the wanted profiles.
+const SHORT_SCAN: i64 = 2_000;
+/// Numbers that are scanned where the short scan shows that the answer lies among them.
+const LONG_SCAN: i64 = 20_000;
 
 /// Conditions on the wanted reports; `None` is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,65 +67,140 @@ impl Database {
     ) -> Result<Vec<StoredReport>> {
         let mut reader = self.reader().await?;
         let mut snapshot = reader.begin().await?;
-        let since = filter.since.map_or(i64::MIN, Timestamp::as_millisecond);
-        let until = filter.until.map_or(i64::MAX, Timestamp::as_millisecond);
-
-        // Reports have no index by time. The days of the wanted time name the numbers between
-        // which its reports lie.
-        let (mut first, mut last) =
-            (0, filter.before.map_or(i64::MAX, |before| before.saturating_sub(1)));
-        if filter.since.is_some() || filter.until.is_some() {
-            let from = filter.since.map_or(0, |since| Hour::of(since).day().number());
-            let until = filter.until.map_or(i64::MAX, |until| Hour::of(until).number());
-            let range = sqlx::query!(
-                r#"SELECT min(first_report) AS "first: i64", max(last_report) AS "last: i64"
-                   FROM stored_spans
-                   CROSS JOIN rollups
-                       ON rollups.span = stored_as AND period >= max(first, ?) AND period <= ?
-                   WHERE stored_spans.span = 24"#,
-                from,
-                until
-            )
-            .fetch_one(&mut *snapshot)
-            .await?;
-            first = range.first.unwrap_or(i64::MAX);
-            last = last.min(range.last.unwrap_or(0));
-        }
-
-        let heartbeats = i64::from(!filter.starts_only);
-        let rows = if filter.image_version.is_none() && filter.architecture.is_none() {
-            sqlx::query_file_as!(
-                Row,
-                "src/storage/read/newest_reports.sql",
-                first,
-                last,
-                since,
-                until,
-                limit,
-                heartbeats
-            )
-            .fetch_all(&mut *snapshot)
-            .await?
-        } else {
-            sqlx::query_file_as!(
-                Row,
-                "src/storage/read/newest_reports_of_profiles.sql",
-                first,
-                last,
-                since,
-                until,
-                limit,
-                filter.image_version,
-                filter.architecture,
-                heartbeats
-            )
-            .fetch_all(&mut *snapshot)
-            .await?
-        };
         let profiles = self.profiles_in(&mut snapshot).await?;
+        let wanted = filter.profiles(&profiles);
+        if wanted.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let mut search = Search {
+            snapshot: &mut snapshot,
+            since: filter.since.map_or(i64::MIN, Timestamp::as_millisecond),
+            until: filter.until.map_or(i64::MAX, Timestamp::as_millisecond),
+            heartbeats: i64::from(!filter.starts_only),
+            profiles: wanted.as_ref().map(json::encode).transpose()?,
+        };
+        let rows = search.newest(filter, i64::from(limit)).await?;
         let report = |row: &Row| row.report(Arc::clone(find(&profiles, row.profile)?));
         Ok(rows.iter().filter_map(report).collect())
     }
+}
+
+impl ReportFilter {
+    /// Numbers of the wanted profiles; `None` if all are.
+    fn profiles(&self, profiles: &Numbered) -> Option<Vec<i64>> {
+        let wanted = |value: &Option<String>, dimension, profile: &Profile| {
+            value.as_ref().is_none_or(|value| **value == **profile.get(dimension))
+        };
+        let numbers: Vec<i64> = profiles
+            .iter()
+            .filter(|(_, profile)| {
+                wanted(&self.image_version, Dimension::ImageVersion, profile)
+                    && wanted(&self.architecture, Dimension::Architecture, profile)
+            })
+            .map(|(number, _)| *number)
+            .collect();
+        (numbers.len() < profiles.len()).then_some(numbers)
+    }
+}
+
+/// Search in a snapshot, with the filter as the statements take it.
+struct Search<'a> {
+    snapshot: &'a mut SqliteConnection,
+    /// Time of receipt in milliseconds, from the one to before the other.
+    since: i64,
+    until: i64,
+    /// 1 if heartbeats are wanted, else 0.
+    heartbeats: i64,
+    /// Wanted profiles as a JSON array; `None` is all.
+    profiles: Option<String>,
+}
+
+impl Search<'_> {
+    /// A common profile is found among the newest numbers. What a scan of these does not find comes out
+    /// of the lists by profile.
+    async fn newest(&mut self, filter: &ReportFilter, limit: i64) -> sqlx::Result<Vec<Row>> {
+        let (first, last) = self.numbers(filter).await?;
+        if self.profiles.is_none() {
+            return self.scan(first, last, limit).await;
+        }
+        let stored = sqlx::query!(
+            r#"SELECT position AS indexed, (SELECT max(id) FROM reports) AS "last: i64"
+               FROM watermarks WHERE name = 'indexed'"#
+        )
+        .fetch_one(&mut *self.snapshot)
+        .await?;
+        let last = last.min(stored.last.unwrap_or(0));
+        // Unindexed reports are in no list.
+        let mut listed = last.saturating_sub(SHORT_SCAN).min(stored.indexed);
+        let mut found = self.scan(first.max(listed + 1), last, limit).await?;
+        let mut missing = limit - count(&found);
+        if missing > 0 && count(&found) * (LONG_SCAN / SHORT_SCAN) >= limit {
+            let past = last.saturating_sub(LONG_SCAN).min(listed);
+            found.extend(self.scan(first.max(past + 1), listed, missing).await?);
+            missing = limit - count(&found);
+            listed = past;
+        }
+        if missing > 0 {
+            found.extend(self.merge(first, listed, missing).await?);
+        }
+        Ok(found)
+    }
+
+    /// First and last number that a wanted report may have.
+    async fn numbers(&mut self, filter: &ReportFilter) -> sqlx::Result<(i64, i64)> {
+        let last = filter.before.map_or(i64::MAX, |before| before.saturating_sub(1));
+        if filter.since.is_none() && filter.until.is_none() {
+            return Ok((0, last));
+        }
+        let from = filter.since.map_or(Hour::MIN, Hour::of);
+        let until = filter.until.map_or(Hour::MAX, |until| Hour::of(until).plus(1));
+        let mut parts = stretches(&[Moment::At(from), Moment::At(until)]);
+        parts.retain(|part| part.stretch == 1);
+        let parts = json::encode(&parts)?;
+        let numbers =
+            sqlx::query_file!("src/storage/read/numbers_of_time.sql", parts, self.profiles)
+                .fetch_one(&mut *self.snapshot)
+                .await?;
+        Ok((numbers.first.unwrap_or(i64::MAX), last.min(numbers.last.unwrap_or(0))))
+    }
+
+    /// The newest reports between two numbers, out of all reports.
+    async fn scan(&mut self, first: i64, last: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
+        sqlx::query_file_as!(
+            Row,
+            "src/storage/read/newest_reports.sql",
+            first,
+            last,
+            self.since,
+            self.until,
+            limit,
+            self.heartbeats,
+            self.profiles
+        )
+        .fetch_all(&mut *self.snapshot)
+        .await
+    }
+
+    /// The newest reports between two numbers, out of the lists of the wanted profiles.
+    async fn merge(&mut self, first: i64, last: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
+        sqlx::query_file_as!(
+            Row,
+            "src/storage/read/newest_reports_of_profiles.sql",
+            first,
+            last,
+            self.since,
+            self.until,
+            limit,
+            self.heartbeats,
+            self.profiles
+        )
+        .fetch_all(&mut *self.snapshot)
+        .await
+    }
+}
+
+fn count(found: &[Row]) -> i64 {
+    i64::try_from(found.len()).unwrap_or(i64::MAX)
 }
 
 #[derive(Debug)]
@@ -142,5 +226,159 @@ impl Row {
             startup_ms: self.startup_ms,
             timestamp: self.client_at.and_then(|at| Timestamp::from_millisecond(at).ok()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use proptest::{collection::vec, prelude::*, sample::select};
+    use tempfile::TempDir;
+
+    use crate::{
+        domain::{Dimension, Report, ReportBody, ReportKind},
+        storage::{Database, ReportFilter, StoredReport, Writer},
+    };
+
+    const BEGIN: &str = "2026-01-31T12:34:56.789Z";
+    const VERSIONS: [&str; 3] = ["v11.0.0", "v11.1.0", "v11.2.0"];
+    const ARCHITECTURES: [&str; 2] = ["aarch64", "x86_64"];
+
+    /// Reports that are stored together, each with its time in minutes.
+    #[derive(Debug, Clone)]
+    struct Batch {
+        /// Numbers that are left out after it: few, or more than a scan covers.
+        skipped: i64,
+        reports: Vec<(i64, Report)>,
+        indexed: bool,
+    }
+
+    prop_compose! {
+        fn report()(
+            minute in 0..60_000_i64,
+            version in select(&VERSIONS),
+            architecture in select(&ARCHITECTURES),
+            heartbeat in any::<bool>(),
+        ) -> (i64, Report) {
+            let body = ReportBody {
+                instance_id: Some("a".into()),
+                image_version: Some(version.into()),
+                architecture: Some(architecture.into()),
+                event: heartbeat.then(|| "heartbeat".into()),
+                ..ReportBody::default()
+            };
+            (minute, body.into_report().unwrap())
+        }
+    }
+
+    prop_compose! {
+        fn batch()(
+            skipped in select(&[0, 1, 1_000, 3_000, 25_000]),
+            reports in vec(report(), 1..12),
+            in_order in any::<bool>(),
+            indexed in any::<bool>(),
+        ) -> Batch {
+            let mut reports = reports;
+            if in_order {
+                reports.sort_by_key(|(minute, _)| *minute);
+            }
+            Batch { skipped, reports, indexed }
+        }
+    }
+
+    fn at(minute: i64) -> Timestamp {
+        BEGIN.parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
+    }
+
+    prop_compose! {
+        fn filter()(
+            before in prop_oneof![Just(None), (0..120_000_i64).prop_map(Some)],
+            image_version in prop_oneof![Just(None), select(&VERSIONS).prop_map(Some)],
+            architecture in prop_oneof![Just(None), select(&ARCHITECTURES).prop_map(Some)],
+            since in prop_oneof![Just(None), (0..60_000_i64).prop_map(Some)],
+            minutes in prop_oneof![Just(None), (0..30_000_i64).prop_map(Some)],
+            starts_only in any::<bool>(),
+        ) -> ReportFilter {
+            ReportFilter {
+                before,
+                image_version: image_version.map(Into::into),
+                architecture: architecture.map(Into::into),
+                since: since.map(at),
+                until: minutes.map(|minutes| at(since.unwrap_or(0) + minutes)),
+                starts_only,
+            }
+        }
+    }
+
+    fn passes(filter: &ReportFilter, report: &StoredReport) -> bool {
+        let has = |wanted: &Option<String>, dimension| {
+            wanted.as_ref().is_none_or(|value| **value == **report.profile.get(dimension))
+        };
+        filter.before.is_none_or(|before| report.id < before)
+            && has(&filter.image_version, Dimension::ImageVersion)
+            && has(&filter.architecture, Dimension::Architecture)
+            && filter.since.is_none_or(|since| report.received_at >= since)
+            && filter.until.is_none_or(|until| report.received_at < until)
+            && !(filter.starts_only && report.kind == ReportKind::Heartbeat)
+    }
+
+    async fn stored(database: &Database, batches: &[Batch]) -> Writer {
+        let mut writer = database.writer();
+        for batch in batches {
+            let stored = writer.run(async |open| {
+                let reports = batch.reports.iter().map(|(minute, report)| (at(*minute), report));
+                open.store_batch(reports, None).await?;
+                sqlx::query("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'reports'")
+                    .bind(batch.skipped)
+                    .execute(&mut open.connection)
+                    .await
+            });
+            stored.await.unwrap();
+            if batch.indexed {
+                writer.run(async |open| open.index_all().await).await.unwrap();
+            }
+        }
+        writer
+    }
+
+    async fn check(
+        batches: Vec<Batch>,
+        pruned: Option<i64>,
+        questions: Vec<(ReportFilter, u32)>,
+    ) -> Result<(), TestCaseError> {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let mut writer = stored(&database, &batches).await;
+        if let Some(minute) = pruned {
+            writer.prune(at(minute)).await.unwrap();
+        }
+        let all = database.newest_reports(&ReportFilter::default(), u32::MAX).await.unwrap();
+        let count: usize = batches.iter().map(|batch| batch.reports.len()).sum();
+        prop_assert!(all.len() == count || pruned.is_some());
+        prop_assert!(all.is_sorted_by(|newer, older| newer.id > older.id));
+        for (filter, limit) in questions {
+            let found = database.newest_reports(&filter, limit).await.unwrap();
+            let expected = all.iter().filter(|report| passes(&filter, report));
+            let expected: Vec<_> = expected.take(limit as usize).cloned().collect();
+            prop_assert_eq!(found, expected, "{:?}, at most {}", filter, limit);
+        }
+        writer.close().await.unwrap();
+        database.close().await;
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_filter_finds_the_newest_reports_that_pass(
+            batches in vec(batch(), 1..16),
+            pruned in prop_oneof![3 => Just(None), 1 => (0..60_000_i64).prop_map(Some)],
+            questions in vec((filter(), select(&[1, 2, 5, 1000])), 40),
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(check(batches, pruned, questions))?;
+        }
     }
 }
