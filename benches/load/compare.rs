@@ -87,7 +87,7 @@ fn histories(binaries: &[PathBuf; 2], part: Part, pairs: usize, installations: u
         print(&alternate(pairs, |side| {
             let server = filled[side].serve();
             let url = format!("http://{}/metrics", server.address);
-            let (p50, _) = runtime.block_on(reads::time(&url));
+            let (p50, _) = runtime.block_on(reads::time(&url, reads::REQUESTS));
             vec![(format!("/metrics p50 ms, {days} days"), p50)]
         }));
     }

@@ -1,10 +1,11 @@
 //! Measures the real binary under load, beside a reference measured in the same run.
 //!
 //! ```sh
-//! cargo bench --bench load               # everything: about 30 minutes
+//! cargo bench --bench load               # everything: about 50 minutes
 //! cargo bench --bench load -- ingest     # throughput and memory
 //! cargo bench --bench load -- ingest OTHER   # of another binary, such as the static one
 //! cargo bench --bench load -- reads 10000 1000000
+//! cargo bench --bench load -- deployments [REPORTS|FILE]   # each filter; over a database that is there
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
 //! cargo bench --bench load -- compare OTHER [ingest|reads|panels|all] [PAIRS [INSTALLATIONS]]
 //! ```
@@ -18,6 +19,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
 
 mod compare;
+mod deployments;
 mod fleet;
 mod generate;
 mod ingest;
@@ -32,6 +34,8 @@ use self::compare::Part;
 
 /// Installations of the fleet whose panels are measured.
 const INSTALLATIONS: u32 = 100_000;
+/// Reports of the largest database whose read routes are measured.
+const LARGEST: u64 = 10_000_000;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -39,7 +43,8 @@ fn main() {
     match words.as_slice() {
         [] => {
             ingest::run(Path::new(server::OWN));
-            reads::run(&[10_000, 1_000_000, 10_000_000]);
+            reads::run(&[10_000, 1_000_000, LARGEST]);
+            deployments::run(LARGEST);
             panels::run(INSTALLATIONS);
         }
         ["ingest"] => ingest::run(Path::new(server::OWN)),
@@ -47,6 +52,11 @@ fn main() {
         ["reads", sizes @ ..] => {
             reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
         }
+        ["deployments"] => deployments::run(LARGEST),
+        ["deployments", word] => match word.parse() {
+            Ok(size) => deployments::run(size),
+            Err(_) => deployments::measure(Path::new(word)),
+        },
         ["panels"] => panels::run(INSTALLATIONS),
         ["compare", other, words @ ..] => {
             let part = words.first().and_then(|word| Part::from_word(word));

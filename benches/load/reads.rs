@@ -24,9 +24,9 @@ const PATHS: [&str; 12] = [
     "/stats/active",
     "/stats/active?by=image_version",
 ];
-const REQUESTS: usize = 300;
+pub const REQUESTS: usize = 300;
 /// Days over which the reports are spread, until now.
-const DAYS: i64 = 365;
+pub const DAYS: i64 = 365;
 
 pub fn run(sizes: &[u64]) {
     let runtime = Runtime::new().unwrap();
@@ -46,7 +46,7 @@ pub fn run(sizes: &[u64]) {
         let times: Vec<(f64, f64)> = PATHS
             .iter()
             .map(|path| format!("http://{}{}", server.address, path.replace("{usual}", &usual)))
-            .map(|url| runtime.block_on(time(&url)))
+            .map(|url| runtime.block_on(time(&url, REQUESTS)))
             .collect();
         tables.push((reports, bytes, median(starts), server.memory("VmHWM"), times));
     }
@@ -77,10 +77,10 @@ fn line(label: &str, cells: impl Iterator<Item = String>) {
 }
 
 /// The median and the 99th percentile of one route's times, in milliseconds.
-pub async fn time(url: &str) -> (f64, f64) {
+pub async fn time(url: &str, requests: usize) -> (f64, f64) {
     let client = reqwest::Client::new();
-    let mut times = Vec::with_capacity(REQUESTS);
-    for _ in 0..REQUESTS {
+    let mut times = Vec::with_capacity(requests);
+    for _ in 0..requests {
         let begun = Instant::now();
         let answer = client.get(url).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{url}");
@@ -88,11 +88,11 @@ pub async fn time(url: &str) -> (f64, f64) {
         times.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
     times.sort_by(f64::total_cmp);
-    (times[REQUESTS / 2], times[REQUESTS * 99 / 100])
+    (times[requests / 2], times[requests * 99 / 100])
 }
 
 /// A fleet with as many installations as give some `size` reports.
-fn past(size: u64) -> Settings {
+pub fn past(size: u64) -> Settings {
     const SAMPLE: u32 = 1000;
     let now = fleet::now();
     let sample = Fleet::new(fleet::past(SAMPLE, DAYS, now, Clients::Stock)).count() as u64;
