@@ -7,6 +7,7 @@ mod deployments;
 mod error;
 mod extract;
 mod health;
+mod held_body;
 mod list;
 mod media_type;
 mod metrics;

@@ -1,20 +1,15 @@
 //! Room: the memory that long answers and forms take while their clients send or read them.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes, HttpBody},
     response::{IntoResponse as _, Response},
 };
 use http_body_util::BodyExt as _;
-use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::error::ApiError;
+use super::{error::ApiError, held_body::holding};
 
 /// Memory of all of them together, in bytes. A slow reader holds its answer until its time is over,
 /// and there may be as many as there are connections.
@@ -60,7 +55,7 @@ impl Room {
         };
         let (parts, body) = response.into_parts();
         let body = if held.is_some() {
-            Body::new(HeldBody { body, _taken: taken })
+            holding(body, taken)
         } else {
             // The connection may hold the last of the bytes after the body has ended.
             match body.collect().await {
@@ -80,31 +75,6 @@ struct HeldBytes(
 impl AsRef<[u8]> for HeldBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
-    }
-}
-
-struct HeldBody {
-    body: Body,
-    _taken: OwnedSemaphorePermit,
-}
-
-impl HttpBody for HeldBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
 };
 
 use axum::{BoxError, body::Body};
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connections::{Connection, Progress};
+use crate::http::held_body::holding;
 
 /// A socket that notes when a request begins to arrive, and when an answer has left.
 ///
@@ -117,12 +117,7 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let end = OnDrop(Some(end));
-    // Unlike other ways to tie a value to a body, this one keeps its length.
-    Body::new(body.map_err(move |error| {
-        let _ = &end;
-        error
-    }))
+    holding(body, OnDrop(Some(end)))
 }
 
 struct OnDrop<F: FnOnce()>(Option<F>);
