@@ -81,14 +81,15 @@ impl<C: Clock + Clone> Limits<C> {
         }
     }
 
-    /// Counts a report against its client: an IPv4 address, or the /64 of an IPv6 one, which
-    /// is the smallest network that a host gets.
+    /// Counts a report against its client; see [`client_network`].
     ///
     /// # Errors
     /// [`Limited::Client`] if it has none left.
     pub fn check_client(&self, address: IpAddr) -> Result<(), Limited> {
         let Some(limiter) = &self.clients else { return Ok(()) };
-        limiter.check(client(address)).map_err(|retry_after| Limited::Client { retry_after })
+        limiter
+            .check(client_network(address))
+            .map_err(|retry_after| Limited::Client { retry_after })
     }
 
     /// Counts a report against all clients whose address a proxy hides.
@@ -112,8 +113,10 @@ impl<C: Clock + Clone> Limits<C> {
     }
 }
 
-/// The address or network against which an address counts.
-fn client(address: IpAddr) -> IpAddr {
+/// The client that an address stands for: an IPv4 address, or the first one of an IPv6 /64, which is
+/// the smallest network that a host gets.
+#[must_use]
+pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))

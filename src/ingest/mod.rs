@@ -18,7 +18,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-pub use limits::{Limited, Limits};
+pub use limits::{Limited, Limits, client_network};
 
 use crate::{
     clock::Clock,
@@ -30,6 +30,7 @@ use writer_thread::WriterThread;
 
 /// Reports that may wait for the writer, about a megabyte. One more is refused.
 pub const QUEUE: usize = 2048;
+
 /// Reason for which a report was not stored. The sender may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -116,12 +117,12 @@ impl Ingest {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::future::join_all;
     use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
     use tempfile::TempDir;
     use tokio::time::timeout;
-
-    use std::time::Duration;
 
     use super::{
         writer_thread::{BATCH, INDEXED_AT_ONCE},

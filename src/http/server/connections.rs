@@ -12,6 +12,8 @@ use std::{
 use ipnet::IpNet;
 use tokio::{sync::Notify, time::Instant};
 
+use crate::ingest::client_network;
+
 /// Connections at a time; more wait in the operating system's queue. Well below the usual limit
 /// of 1024 open files, of which the database needs some.
 pub const CONNECTIONS: usize = 768;
@@ -43,7 +45,7 @@ enum Phase {
     Leaving,
 }
 
-/// How far a report has come that is under way.
+/// Progress of a report that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// Its body was not read in full.
@@ -55,8 +57,8 @@ pub enum Progress {
 /// One open connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The address or network that it counts against; `None` if it counts against none.
-    network: Option<IpNet>,
+    /// The client that it counts against; `None` if it counts against none.
+    client: Option<IpAddr>,
     phase: Mutex<(Phase, Instant)>,
     /// True if the latest request is a report.
     reports: AtomicBool,
@@ -64,9 +66,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(network: Option<IpNet>) -> Self {
+    fn new(client: Option<IpAddr>) -> Self {
         let phase = Mutex::new((Phase::Idle, Instant::now()));
-        Self { network, phase, reports: AtomicBool::new(false), closed: Notify::new() }
+        Self { client, phase, reports: AtomicBool::new(false), closed: Notify::new() }
     }
 
     fn phase(&self) -> MutexGuard<'_, (Phase, Instant)> {
@@ -131,7 +133,7 @@ impl Connection {
             Phase::Head | Phase::Body if since.elapsed() >= SLOW => 1,
             _ => return None,
         };
-        Some((rank, self.network.is_none(), since))
+        Some((rank, self.client.is_none(), since))
     }
 
     fn is_overdue(&self) -> bool {
@@ -177,15 +179,15 @@ impl Connections {
 
     /// Adds a connection. One that is dispensable is closed if there is no room otherwise.
     pub fn add(&self, peer: IpAddr) -> Result<Arc<Connection>, Full> {
-        let network = self.network(peer.to_canonical());
+        let client = self.client(peer.to_canonical());
         let mut open = self.open();
-        let same = |connection: &Connection| network.is_some() && connection.network == network;
+        let same = |connection: &Connection| client.is_some() && connection.client == client;
         if open.iter().filter(|connection| same(connection)).count() >= OF_ONE_ADDRESS {
             close_one(&mut open, same).ok_or(Full::Address)?;
         } else if open.len() >= CONNECTIONS {
             close_one(&mut open, |_| true).ok_or(Full::All)?;
         }
-        let connection = Arc::new(Connection::new(network));
+        let connection = Arc::new(Connection::new(client));
         open.push(Arc::clone(&connection));
         Ok(connection)
     }
@@ -213,8 +215,8 @@ impl Connections {
         self.open().is_empty()
     }
 
-    /// The network that an address counts against.
-    fn network(&self, address: IpAddr) -> Option<IpNet> {
+    /// The client that an address counts against.
+    fn client(&self, address: IpAddr) -> Option<IpAddr> {
         let near = match address {
             IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
             IpAddr::V6(v6) => {
@@ -224,8 +226,7 @@ impl Connections {
         if near || self.proxies.iter().any(|network| network.contains(&address)) {
             return None;
         }
-        let length = if address.is_ipv6() { 64 } else { 32 };
-        IpNet::new(address, length).ok().map(|network| network.trunc())
+        Some(client_network(address))
     }
 }
 
