@@ -15,9 +15,7 @@ fn with(field: &str, written: &str) -> String {
 
 /// The values that were dropped so far, by field and reason.
 async fn dropped(app: &App) -> BTreeMap<String, u64> {
-    let request =
-        app.request(Method::GET, "/metrics").header(header::ACCEPT, "text/plain;version=0.0.4");
-    let text = request.send().await.unwrap().text().await.unwrap();
+    let (_, text) = app.scrape("text/plain;version=0.0.4").await;
     let series = text.lines().filter_map(|line| {
         let rest = line.strip_prefix("telemetry_fields_dropped_total{")?;
         let (labels, value) = rest.split_once("} ")?;

@@ -27,15 +27,7 @@ async fn each_dimension_has_its_own_values_in_every_answer() {
     app.report(&body).await;
 
     let stored = app.json("/deployments").await;
-    let scrape = app
-        .request(reqwest::Method::GET, "/metrics")
-        .header("accept", "text/plain;version=0.0.4")
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let (_, scrape) = app.scrape("text/plain;version=0.0.4").await;
     let series = app.json("/api/v1/series?match[]=mattermost_starts_total").await;
     for dimension in Dimension::ALL {
         let (name, value) = (dimension.name(), value(dimension));

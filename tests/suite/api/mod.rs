@@ -12,6 +12,7 @@ mod errors;
 mod files;
 mod full_disk;
 mod grafana;
+mod grafana_requests;
 mod hostile;
 mod import_beside;
 mod limits;

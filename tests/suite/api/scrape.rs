@@ -6,14 +6,6 @@ use serde_json::json;
 
 use crate::support::{App, report, stock};
 
-async fn scrape(app: &App, accept: &str) -> (String, String) {
-    let request = app.request(Method::GET, "/metrics").header(header::ACCEPT, accept);
-    let answer = request.send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let content_type = answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
-    (content_type, answer.text().await.unwrap())
-}
-
 /// Without what differs from run to run: times, sizes, how reports fell into batches, and the
 /// order of one metric's series.
 fn steady(text: &str) -> String {
@@ -39,14 +31,14 @@ async fn both_text_formats() {
     assert_eq!(app.post("{").await.status(), 400);
     assert_eq!(app.post("[]").await.status(), 422);
 
-    let (content_type, text) = scrape(&app, "text/plain;version=0.0.4").await;
+    let (content_type, text) = app.scrape("text/plain;version=0.0.4").await;
     assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
     assert!(text.contains("\ntelemetry_batch_reports_sum 3.0\n"), "{text}");
     assert!(text.contains("\ntelemetry_commit_seconds_count "), "{text}");
     assert!(!text.contains("\ntelemetry_database_bytes 0\n"), "{text}");
     assert_snapshot!("prometheus_text", steady(&text));
 
-    let (content_type, text) = scrape(&app, "application/openmetrics-text;version=1.0.0").await;
+    let (content_type, text) = app.scrape("application/openmetrics-text;version=1.0.0").await;
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(text.ends_with("# EOF\n"));
     assert_snapshot!("openmetrics_text", steady(&text));

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Method, header};
 use tempfile::TempDir;
 use tokio::time::{Instant, interval};
 
@@ -32,18 +31,13 @@ async fn promtool_queries_the_server() {
     assert_eq!(shown, "aarch64\n");
 }
 
-async fn scrape(app: &App, accept: &str) -> String {
-    let request = app.request(Method::GET, "/metrics").header(header::ACCEPT, accept);
-    request.send().await.unwrap().text().await.unwrap()
-}
-
 #[tokio::test]
 #[ignore = "needs Prometheus; run it with: cargo test --test suite prometheus:: -- --ignored"]
 async fn promtool_finds_nothing_wrong_with_a_scrape() {
     let app = App::start().await;
     app.report(&stock("a")).await;
     assert_eq!(app.post("{").await.status(), 400);
-    let text = scrape(&app, "text/plain;version=0.0.4").await;
+    let (_, text) = app.scrape("text/plain;version=0.0.4").await;
     let mut check = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

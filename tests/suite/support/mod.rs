@@ -113,6 +113,15 @@ impl App {
         self.request(Method::GET, path).send().await.unwrap()
     }
 
+    /// The type and the text of `/metrics` for an `Accept` header.
+    pub async fn scrape(&self, accept: &str) -> (String, String) {
+        let request = self.request(Method::GET, "/metrics").header(header::ACCEPT, accept);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let content_type = answer.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        (content_type, answer.text().await.unwrap())
+    }
+
     pub async fn json(&self, path: &str) -> Value {
         let response = self.get(path).await;
         assert_eq!(response.status(), 200, "{path}");
