@@ -68,7 +68,7 @@ impl Proxies {
         let mut situation = Situation::NoHeader;
         let values = headers.get_all(FORWARDED_FOR).iter().rev();
         for hop in values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(',')) {
-            // What stands left of it may be the client's own invention.
+            // Addresses left of it may be the client's own invention.
             let address = address(hop.trim()).ok_or(Situation::NoAddress)?;
             if !self.trusts(address) {
                 return Ok(address);

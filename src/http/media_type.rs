@@ -77,7 +77,7 @@ fn elements(list: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How specific a media range is about an offer; `None` where it is about something else.
+/// Specificity of a media range about an offer; `None` where it is about something else.
 fn specificity(range: &MediaTypeBuf, offer: &MediaType<'_>) -> Option<(u8, bool)> {
     let same = |(name, value): (Name<'_>, Value<'_>)| {
         name == names::Q || offer.get_param(name).is_some_and(|own| own == value)

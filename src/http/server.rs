@@ -113,7 +113,7 @@ async fn admit(connections: &Connections, peer: SocketAddr) -> Option<Arc<Connec
     }
 }
 
-/// What a connection is served with.
+/// Parts that serve a connection.
 struct Serving {
     peer: Peer,
     connection: Arc<Connection>,

@@ -42,8 +42,10 @@ const INDEXED_AFTER: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 /// Time after which an hour is closed again that could not be.
 const CLOSED_AGAIN: Duration = Duration::from_secs(1);
-/// Times after which writing is tried again that failed: the first, doubled each time up to the last.
-const TRIED_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+/// Time after which writing is tried again that failed, doubled each time.
+const TRIED_AGAIN: Duration = Duration::from_secs(1);
+/// The longest such time.
+const TRIED_AGAIN_AT_LAST: Duration = Duration::from_mins(1);
 
 /// Lets a batch grow to some size. The answers to a large batch bring more reports, and a
 /// transaction costs the same for one as for many. The request threads run in the meantime. No
@@ -60,7 +62,7 @@ fn gather(batch: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>, wanted:
     }
 }
 
-/// How far the closing of hours has come.
+/// State of the closing of hours.
 enum Closing {
     /// All hours are closed.
     Done,
@@ -131,7 +133,7 @@ impl WriterThread {
             closed_at,
             closing: Closing::Next,
             closing_fails: false,
-            tried_again: TRIED_AGAIN[0],
+            tried_again: TRIED_AGAIN,
         }
     }
 
@@ -249,7 +251,7 @@ impl WriterThread {
     /// a server that is not ready.
     async fn try_again(&mut self) {
         let result = self.writer.probe().await;
-        self.tried_again = TRIED_AGAIN[1].min(self.tried_again * 2);
+        self.tried_again = TRIED_AGAIN_AT_LAST.min(self.tried_again * 2);
         self.note(&result);
     }
 
@@ -306,7 +308,7 @@ impl WriterThread {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the database can be written again");
                     self.indexing_fails = false;
-                    self.tried_again = TRIED_AGAIN[0];
+                    self.tried_again = TRIED_AGAIN;
                 }
             }
             Err(error) => {

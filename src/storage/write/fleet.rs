@@ -9,7 +9,7 @@ use crate::{domain::Hour, storage::json};
 /// State of the fleet at the end of an hour.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    /// By latest profile: the instances active within each window, then the returning ones.
+    /// Instances active within each window, then the returning ones, by latest profile.
     pub active: BTreeMap<i64, [i64; 6]>,
     /// All instances so far.
     pub instances: i64,

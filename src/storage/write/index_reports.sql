@@ -1,5 +1,6 @@
 -- Indexes the reports that are stored, up to a number: brings the instances, the reports by profile and
--- the startup times up to date. Each parameter is that number. Rows come in the order of their keys, so that each page is visited once.
+-- the startup times up to date. Each parameter is that number. Rows come in the order of their keys, so
+-- that each page is visited once.
 --
 -- After a crash the watermark sends the same reports here again, so the transaction needs no sync
 -- of its own.
