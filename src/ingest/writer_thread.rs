@@ -267,7 +267,8 @@ impl WriterThread {
         self.indexing_fails = result.is_err();
     }
 
-    /// Begins to close hours, takes a sample of the metrics, and prunes as long as no report waits.
+    /// Begins to close hours, takes a sample of the metrics, and deletes what has become too old as
+    /// long as no report waits.
     async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
         let now = self.clock.now();
         self.close_hours();
@@ -278,6 +279,16 @@ impl WriterThread {
         }
         // An import beside the server may have ended early.
         self.index().await;
+        while queue.is_empty() && !queue.is_closed() {
+            match self.writer.thin(now).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "cannot delete what has become too old");
+                    return;
+                }
+            }
+        }
         let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
             return;
         };

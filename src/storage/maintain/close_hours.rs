@@ -11,7 +11,7 @@ use crate::{
     domain::Hour,
     storage::{
         Result, Writer,
-        write::{Open, last_end, roll_up_hours},
+        write::{Open, closed_until, last_end, roll_up_hours},
     },
 };
 
@@ -83,8 +83,11 @@ impl Open {
             // Those until the next end are part of it. The first one after it bounds the ends that
             // are the same.
             let waiting = self.index_before(next).await?;
-            let until = waiting.unwrap_or(now).min(now).min(last.plus(ENDS_AT_A_TIME));
+            let until = waiting.unwrap_or(now).min(now);
             let before = self.fleet.take();
+            // Years without a report are one step.
+            let rests = before.as_ref().is_some_and(|fleet| fleet.rests(last.number()));
+            let until = if rests { until } else { until.min(last.plus(ENDS_AT_A_TIME)) };
             return Ok(Step::Take(Ends { first: next, last: until, now, before }));
         }
         self.fleet = None;
@@ -94,6 +97,7 @@ impl Open {
     async fn keep(&mut self, taken: Taken) -> sqlx::Result<()> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         snapshots::store(&mut transaction, &taken).await?;
+        closed_until(&mut transaction, taken.last).await?;
         transaction.commit().await?;
         self.closed_hour = Some(taken.last);
         self.fleet = Some(taken.fleet);

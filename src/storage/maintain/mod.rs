@@ -8,6 +8,7 @@ mod rebuild_snapshots;
 mod reference;
 mod retention;
 mod snapshots;
+mod thin;
 mod verify;
 
 pub use backup::BackupError;

@@ -4,10 +4,10 @@ use std::{collections::VecDeque, time::Instant};
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{pace::Pace, snapshots::hourly_from};
+use super::{pace::Pace, snapshots::is_kept};
 use crate::{
     domain::Hour,
-    storage::write::{Fleet, Snapshot},
+    storage::write::{Fleet, Snapshot, closed_until},
 };
 
 /// Changes that are held in memory; there are a million for three million reports.
@@ -22,7 +22,7 @@ pub async fn rebuild(
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    let now = now.number();
+    let (end, now) = (now, now.number());
     sqlx::query("DROP TABLE IF EXISTS temp.instance_changes").execute(&mut *connection).await?;
     sqlx::query_file!("src/storage/maintain/instance_changes.sql")
         .execute(&mut *connection)
@@ -33,13 +33,15 @@ pub async fn rebuild(
     let mut fleet = Fleet::default();
     let mut made = Vec::new();
     let mut after = i64::MIN;
-    for hour in first..=now {
+    let mut hour = first;
+    while hour <= now {
         while let Some(change) = changes.next_until(hour, connection).await? {
             fleet.add(change.profile, change.active());
             fleet.instances += change.instances;
             fleet.returning += change.returning_instances;
         }
-        if hour % 24 == 0 || hour >= hourly_from(now) {
+        fleet.end(hour);
+        if is_kept(&fleet, hour, now) {
             made.push(fleet.snapshot(hour)?);
         }
         if made.len() >= pace.rows().min(MADE_AT_A_TIME) {
@@ -47,10 +49,11 @@ pub async fn rebuild(
             after = hour;
             made.clear();
         }
+        hour = if fleet.rests(hour) { changes.next_hour(connection).await? } else { hour + 1 };
     }
     replace(connection, after, &made, pace).await?;
     sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *connection).await?;
-    Ok(())
+    closed_until(connection, end).await
 }
 
 /// Puts snapshots in place of all after an hour up to the last of them.
@@ -95,6 +98,14 @@ impl Changes {
         }
         let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
         Ok(if due { self.waiting.pop_front() } else { None })
+    }
+
+    /// Hour of the next change; after every hour if there is none.
+    async fn next_hour(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+        if self.waiting.is_empty() {
+            self.read(connection).await?;
+        }
+        Ok(self.waiting.front().map_or(i64::MAX, |change| change.hour))
     }
 
     /// Reads the next rows. The table is not part of the schema, so this query cannot be checked against it

@@ -17,8 +17,6 @@ use crate::{
 
 /// Days for which a snapshot of each hour is kept; older ones are kept for each day.
 const HOURLY_DAYS: i64 = 90;
-/// Rows of `activity` that are dropped together: more than an hour has.
-const DROPPED_AT_A_TIME: i64 = 3000;
 /// Ends of hours that are taken together.
 pub const ENDS_AT_A_TIME: i64 = 24;
 /// Ends of hours whose snapshots are to be taken. No report is indexed meanwhile.
@@ -41,8 +39,6 @@ pub struct Taken {
     pub last: Hour,
     /// State at the last end.
     pub fleet: Fleet,
-    /// The end before the first one.
-    after: Hour,
     snapshots: Vec<Snapshot>,
 }
 
@@ -64,13 +60,33 @@ pub async fn take(connection: &mut SqliteConnection, ends: Ends) -> sqlx::Result
         None => at_end(connection, before.number()).await?,
     };
     let mut snapshots = Vec::new();
-    for end in ends.first.number()..=ends.last.number() {
+    let mut end = ends.first.number();
+    while end <= ends.last.number() {
         pass_hour(connection, &mut fleet, end).await?;
-        if end % 24 == 0 || end >= hourly_from(ends.now.number()) {
+        fleet.end(end);
+        if is_kept(&fleet, end, ends.now.number()) {
             snapshots.push(fleet.snapshot(end)?);
         }
+        end = if fleet.rests(end) { next_change(connection, end).await? } else { end + 1 };
     }
-    Ok(Taken { last: ends.last, fleet, after: before, snapshots })
+    Ok(Taken { last: ends.last, fleet, snapshots })
+}
+
+/// The end of the next hour from `end` on in which an instance was seen.
+async fn next_change(connection: &mut SqliteConnection, end: i64) -> sqlx::Result<i64> {
+    let next = sqlx::query_scalar!(
+        r#"SELECT hour + 1 AS "end!" FROM activity
+           WHERE hour >= ? AND instances > 0 ORDER BY hour LIMIT 1"#,
+        end
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(next.unwrap_or(i64::MAX))
+}
+
+/// True if there is to be a snapshot of an end.
+pub fn is_kept(fleet: &Fleet, end: i64, now: i64) -> bool {
+    (end % 24 == 0 || end >= hourly_from(now)) && !fleet.rests(end)
 }
 
 /// State at the end of an hour, from all of the windows.
@@ -80,16 +96,30 @@ async fn at_end(connection: &mut SqliteConnection, end: i64) -> sqlx::Result<Fle
         .await?;
     let active =
         sqlx::query_file!("src/storage/maintain/active_at_end.sql", end, end, end, end, end, end)
-            .fetch_all(connection)
+            .fetch_all(&mut *connection)
             .await?;
-    Ok(Fleet {
+    let mut fleet = Fleet {
         active: active
             .into_iter()
             .map(|row| (row.profile, [row.a1, row.a7, row.a30, row.r1, row.r7, row.r30]))
             .collect(),
         instances: totals.instances,
         returning: totals.returning_instances,
-    })
+        empty_from: None,
+    };
+    fleet.end(end);
+    if fleet.empty_from.is_some() {
+        let last = sqlx::query_scalar!(
+            r#"SELECT hour AS "hour!" FROM activity WHERE hour < ? AND instances > 0
+               ORDER BY hour DESC LIMIT 1"#,
+            end
+        )
+        .fetch_optional(connection)
+        .await?;
+        let passed = |hour| hour + Window::LONGEST.hours() + 1;
+        fleet.empty_from = Some(last.map_or(i64::MIN, passed));
+    }
+    Ok(fleet)
 }
 
 /// Moves on to the next end: one hour enters all windows, and one leaves each.
@@ -126,30 +156,11 @@ async fn pass_hour(
     Ok(())
 }
 
-/// Stores snapshots, and drops what they make unnecessary.
+/// Stores snapshots.
 pub async fn store(transaction: &mut SqliteConnection, taken: &Taken) -> sqlx::Result<()> {
     for snapshot in &taken.snapshots {
         snapshot.insert(transaction).await?;
     }
-    let unreachable = Window::LONGEST.first_hour(taken.last).number() - 1;
-    sqlx::query!(
-        "DELETE FROM activity WHERE (hour, profile) IN (
-             SELECT hour, profile FROM activity WHERE hour < ? ORDER BY 1, 2 LIMIT ?
-         )",
-        unreachable,
-        DROPPED_AT_A_TIME
-    )
-    .execute(&mut *transaction)
-    .await?;
-    // Ends that have become older than the hourly quarter.
-    let (first, before) = (hourly_from(taken.after.number()), hourly_from(taken.last.number()));
-    sqlx::query!(
-        "DELETE FROM snapshots WHERE hour >= ? AND hour < ? AND hour % 24 <> 0",
-        first,
-        before
-    )
-    .execute(&mut *transaction)
-    .await?;
     Ok(())
 }
 
@@ -199,6 +210,7 @@ mod tests {
         }
         now += SignedDuration::from_hours(1);
         writer.close_hours(now).await.unwrap();
+        while writer.thin(now).await.unwrap() {}
         let result = writer
             .run(async |open| {
                 let live = rows(&mut open.connection).await;
@@ -224,6 +236,17 @@ mod tests {
             live,
             expected.map(|(hour, all, back, active)| (hour, all, back, active.into()))
         );
+    }
+
+    /// A fleet that no report comes from has snapshots until the first midnight at which it rests.
+    #[tokio::test]
+    async fn years_without_a_report_have_no_snapshots() {
+        let decade = 10 * 365 * 24;
+        let (live, rebuilt) =
+            live_and_rebuilt(vec![(0, 1, 1, true), (decade, 1, 1, true), (1, 1, 1, true)]).await;
+        assert_eq!(live, rebuilt);
+        assert!(live.len() < 40, "{} snapshots", live.len());
+        assert_eq!(live.iter().filter(|row| row.3 == "[]").count(), 1);
     }
 
     /// Two reports, so far apart that hourly ends of the first month are dropped on the way, while

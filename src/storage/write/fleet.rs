@@ -15,6 +15,8 @@ pub struct Fleet {
     pub instances: i64,
     /// Those of them that were seen on two or more days.
     pub returning: i64,
+    /// First end from which on no instance is active.
+    pub empty_from: Option<i64>,
 }
 
 impl Fleet {
@@ -24,9 +26,21 @@ impl Fleet {
         counts.iter_mut().zip(changes).for_each(|(count, change)| *count += change);
     }
 
-    /// Its snapshot at the end of an hour.
-    pub fn snapshot(&mut self, hour: i64) -> sqlx::Result<Snapshot> {
+    /// Ends an hour, all of whose changes are added.
+    pub fn end(&mut self, hour: i64) {
         self.active.retain(|_, counts| counts.iter().any(|&count| count > 0));
+        self.empty_from =
+            self.active.is_empty().then(|| self.empty_from.map_or(hour, |from| from.min(hour)));
+    }
+
+    /// True if no instance is active at an end, nor was one at the midnight before it. The snapshot
+    /// of that midnight stands for those of all ends that follow, until there is a report.
+    pub fn rests(&self, end: i64) -> bool {
+        self.empty_from.is_some_and(|from| from <= Hour::new(end - 1).day().number())
+    }
+
+    /// Its snapshot at the end of an hour.
+    pub fn snapshot(&self, hour: i64) -> sqlx::Result<Snapshot> {
         let active: Vec<[i64; 7]> = self
             .active
             .iter()
@@ -63,16 +77,30 @@ impl Snapshot {
     }
 }
 
-/// The last end whose snapshot was taken; before the first snapshot, the hour of the first report.
+/// Moves the watermark `closed` on to an hour.
+pub async fn closed_until(connection: &mut SqliteConnection, hour: Hour) -> sqlx::Result<()> {
+    let hour = hour.number();
+    sqlx::query!(
+        "INSERT INTO watermarks VALUES ('closed', ?)
+         ON CONFLICT DO UPDATE SET position = max(position, excluded.position)",
+        hour
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The last hour whose end is taken; before the first one, the hour of the first report.
 pub async fn last_end(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<Hour> {
     let now = now.number();
     let last = sqlx::query_scalar!(
         r#"SELECT coalesce(
-               (SELECT max(hour) FROM snapshots WHERE hour <= ?1),
-               (SELECT min(hour) FROM activity WHERE instances > 0),
+               (SELECT position FROM watermarks WHERE name = 'closed'),
+               (SELECT min(hour) FROM activity WHERE hour >= 0 AND instances > 0),
                (
                    SELECT min(received_at) / 3600000 FROM reports
                    WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+                       AND received_at >= 0
                ),
                ?1
            ) AS "hour!: i64""#,

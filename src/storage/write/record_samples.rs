@@ -9,12 +9,10 @@ use super::Writer;
 use crate::storage::{Result, json};
 
 /// Days for which samples are kept.
-const DAYS: i64 = 30;
+pub const SAMPLES_KEPT_DAYS: i64 = 30;
 /// Minutes after which a value that stays the same is stored again. A series whose last sample is
 /// older has ended: the server was down.
 pub const LONGEST_GAP: i64 = 10;
-
-const MINUTES_PER_DAY: i64 = 24 * 60;
 
 /// The value of a series at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +53,7 @@ pub fn is_counter(series: &str) -> bool {
 }
 
 impl Writer {
-    /// Stores a sample of each series, and drops those that are too old.
+    /// Stores a sample of each series.
     ///
     /// # Errors
     /// The database's error. The next sample makes up for it.
@@ -123,14 +121,6 @@ async fn store(
          SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
          ON CONFLICT DO UPDATE SET value = excluded.value",
         rows
-    )
-    .execute(&mut *transaction)
-    .await?;
-    let oldest = minute - DAYS * MINUTES_PER_DAY;
-    sqlx::query!(
-        "DELETE FROM samples
-         WHERE series IN (SELECT id FROM sample_series) AND minute < ?",
-        oldest
     )
     .execute(&mut *transaction)
     .await?;
@@ -224,7 +214,8 @@ mod tests {
         // A month later only new samples are left.
         let later = at(1020) + SignedDuration::from_hours(31 * 24);
         writer.record(later, &sampled(4.0, 2.0)).await.unwrap();
-        let month = 31 * MINUTES_PER_DAY;
+        while writer.thin(later).await.unwrap() {}
+        let month = 31 * 24 * 60;
         assert_eq!(rows(&database).await, [(1, 1020 + month, 7.0), (2, 1020 + month, 2.0)]);
     }
 }

@@ -33,6 +33,8 @@ pub struct Open {
     pub closed_hour: Option<Hour>,
     /// State at the end of that hour, while nothing is indexed.
     pub fleet: Option<Fleet>,
+    /// Hour in which all that had become too old by then was deleted.
+    pub thinned: Option<Hour>,
     /// Hours that the next transaction rolls up.
     pub hours_at_a_time: i64,
     /// Number of unindexed reports; larger than possible where it is not known.
@@ -143,6 +145,7 @@ impl Writer {
                 profiles,
                 closed_hour: None,
                 fleet: None,
+                thinned: None,
                 hours_at_a_time: 1,
                 unindexed: usize::MAX,
             });
