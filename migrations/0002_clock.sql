@@ -1,7 +1,7 @@
 -- The clock of the machine, which may be wrong.
 
 -- Reports that were received while the clock was known to be wrong have no date yet: their
--- `received_at` is negative (src/domain/received.rs). They count in all time and in no period.
+-- `received_at` is negative (src/domain/stretch.rs). They count in all time and in no period.
 
 -- Position of closing: the last hour whose end is taken. A fleet that rests has no more snapshots.
 INSERT INTO watermarks
@@ -14,7 +14,7 @@ SELECT 'closed', max(hour) FROM snapshots HAVING max(hour) IS NOT NULL;
 -- `began_at` and `ended_at` are milliseconds since 1970 by the clock of the stretch or, where
 -- `dated` is 0, since the start of the run. `ran_ms` is the time of running; `steady_ms` the time for
 -- which the clock has agreed, stretches before this one included; `needed_ms` how long it must have
--- agreed before something may be deleted for its age.
+-- agreed before something may be deleted for its age; `moved_ms` by how much the run put it back.
 CREATE TABLE clock_stretches (
     id INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
@@ -24,12 +24,13 @@ CREATE TABLE clock_stretches (
     ended_at INTEGER NOT NULL,
     ran_ms INTEGER NOT NULL,
     steady_ms INTEGER NOT NULL,
-    needed_ms INTEGER NOT NULL
+    needed_ms INTEGER NOT NULL,
+    moved_ms INTEGER NOT NULL
 ) STRICT;
 
 -- One row a correction that is not finished: the reports with the numbers after `after_report` up to
 -- `last_report` and with times from `from_ms` up to `until_ms` get times that are `shift_ms` later, but
--- none before `earliest_ms` or after `latest_ms`. `after_report` follows the work.
+-- none before `earliest_ms` or after `latest_ms`. `position` is the last number that is done.
 CREATE TABLE corrections (
     id INTEGER PRIMARY KEY,
     after_report INTEGER NOT NULL,
@@ -38,5 +39,6 @@ CREATE TABLE corrections (
     until_ms INTEGER NOT NULL,
     shift_ms INTEGER NOT NULL,
     earliest_ms INTEGER NOT NULL,
-    latest_ms INTEGER NOT NULL
+    latest_ms INTEGER NOT NULL,
+    position INTEGER NOT NULL
 ) STRICT;

@@ -105,6 +105,7 @@ mod tests {
             vec!["healthcheck"],
             vec!["backup", "FILE"],
             vec!["import", "FILE"],
+            vec!["clock", "confirm"],
             vec!["verify"],
             vec!["simulate"],
             vec!["grafana", "provision", "DIR"],

@@ -19,11 +19,13 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let clock = Clock::system();
+    clock.right()?;
     let database = Database::open(&arguments.database.database_url).await?;
     let mut writer = database.writer();
     let printed = Cell::new(0);
     let Moved { reports, altered } = writer
-        .import_reference(&arguments.file, &Clock::system(), |moved| {
+        .import_reference(&arguments.file, &clock, |moved| {
             let now = moved.reports / 100_000;
             if printed.replace(now) < now {
                 eprintln!("imported {} reports", moved.reports);

@@ -2,6 +2,7 @@
 
 mod backup;
 mod client;
+mod clock;
 mod environment;
 mod grafana;
 mod healthcheck;
@@ -40,6 +41,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Copy the reports of a reference server's database into this one
     Import(import::Arguments),
+    /// Confirm the clock of the machine where the server doubts it
+    Clock(clock::Arguments),
     /// Recount everything and compare it with the stored counts
     Verify(DatabaseSettings),
     /// Fill a database with the reports of a made-up fleet, or post them to a running server
@@ -82,6 +85,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments).await,
         Some(Command::Backup(arguments)) => backup::run(&arguments).await,
         Some(Command::Import(arguments)) => import::run(&arguments).await,
+        Some(Command::Clock(arguments)) => clock::run(&arguments).await,
         Some(Command::Verify(database)) => verify::run(&database).await,
         Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
         Some(Command::Grafana(arguments)) => grafana::run(&arguments),

@@ -60,7 +60,7 @@ struct Target {
 }
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let now = Clock::system().now();
+    let now = Clock::system().right()?;
     match &arguments.post {
         Some(target) => post(arguments, target, now).await?,
         None => write(arguments, now).await?,

@@ -12,6 +12,7 @@ mod quantile;
 mod release;
 mod report;
 mod startup;
+mod stretch;
 mod value;
 mod window;
 
@@ -25,5 +26,6 @@ pub use quantile::histogram_quantile;
 pub use release::newer_release;
 pub use report::{Accepted, MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salvaged};
 pub use startup::{BOUNDS_MS, BUCKETS, StartupTimes};
+pub use stretch::{ClockState, Correction, Corrections, Reading, Stretch, Timekeeper, undated};
 pub use value::{MAX_VALUE_CHARS, Value};
 pub use window::Window;

@@ -53,9 +53,9 @@ pub struct DeploymentQuery {
 pub struct Deployment<'a> {
     /// Number of the report, in the order of arrival.
     id: i64,
-    /// Time of arrival by the server's clock.
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    /// Time of arrival by the server's clock; null while that is wrong.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Timestamp>,
     instance_id: &'a str,
     image_version: &'a str,
     architecture: &'a str,

@@ -36,6 +36,9 @@ pub async fn health() -> Json<Health> {
 pub struct Ready {
     #[schema(example = "ready")]
     status: &'static str,
+    /// What an operator should know about the clock, if there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<&'static str>,
 }
 
 /// Answers 200 while reports can be stored and read.
@@ -51,5 +54,5 @@ pub async fn ready(State(state): State<AppState>) -> Result<Json<Ready>, ApiErro
         tracing::warn!(%error, "the database does not answer");
         return Err(ApiError::NotReady("The database does not answer at present."));
     }
-    Ok(Json(Ready { status: "ready" }))
+    Ok(Json(Ready { status: "ready", clock: state.ingest.clock_state().notice() }))
 }

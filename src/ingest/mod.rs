@@ -1,12 +1,13 @@
 //! The way of a valid report to disk: a bounded queue and the one thread that empties it.
 
+mod clock_watch;
 mod limits;
 mod writer_thread;
 
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -22,10 +23,11 @@ pub use limits::{Limited, Limits, client_network};
 
 use crate::{
     clock::Clock,
-    domain::Report,
+    domain::{ClockState, Report},
     metrics::Metrics,
     storage::{self, Database},
 };
+use clock_watch::ClockWatch;
 use writer_thread::WriterThread;
 
 /// Reports that may wait for the writer, about a megabyte. One more is refused.
@@ -48,6 +50,7 @@ pub enum Refused {
 pub struct Ingest {
     queue: mpsc::Sender<Waiting>,
     failing: Arc<AtomicBool>,
+    clock: Arc<Mutex<ClockState>>,
 }
 
 #[derive(Debug)]
@@ -74,13 +77,15 @@ impl Ingest {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (ended, end) = oneshot::channel();
         let failing = Arc::new(AtomicBool::new(false));
-        let writer = WriterThread::new(database, clock, retention, metrics, Arc::clone(&failing));
+        let state = Arc::new(Mutex::new(ClockState::Unconfirmed));
+        let watch = ClockWatch::new(clock, Arc::clone(&state), Arc::clone(&metrics));
+        let writer = WriterThread::new(database, watch, retention, metrics, Arc::clone(&failing));
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // The receiver may be gone.
             let _ = ended.send(runtime.block_on(writer.run(waiting)));
         })?;
-        Ok((Self { queue, failing }, end))
+        Ok((Self { queue, failing, clock: state }, end))
     }
 
     /// Stores a report. Returns when it is synced to disk.
@@ -106,6 +111,12 @@ impl Ingest {
     /// dropped.
     pub async fn ended(&self) {
         self.queue.closed().await;
+    }
+
+    /// How far the writer trusts the clock.
+    #[must_use]
+    pub fn clock_state(&self) -> ClockState {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True if the writer runs and its last transaction succeeded.

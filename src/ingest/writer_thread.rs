@@ -14,12 +14,13 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::mpsc,
+    task::{JoinError, JoinHandle},
     time::{MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use super::{Refused, Waiting};
+use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
-    clock::Clock,
+    domain::{ClockState, Hour},
     metrics::{Metrics, Sizes},
     storage::{self, Database, Step, Taken, Writer},
 };
@@ -90,11 +91,23 @@ impl Closing {
     }
 }
 
+/// Waits for the end of a correction, if one is under way.
+async fn corrected(
+    correcting: &mut Option<JoinHandle<storage::Result<u64>>>,
+) -> Result<storage::Result<u64>, JoinError> {
+    match correcting {
+        Some(correcting) => correcting.await,
+        None => pending().await,
+    }
+}
+
 /// See [`WriterThread::run`].
 pub struct WriterThread {
     writer: Writer,
     database: Database,
-    clock: Clock,
+    clock: ClockWatch,
+    /// Correction of the times of reports that is under way.
+    correcting: Option<JoinHandle<storage::Result<u64>>>,
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
@@ -115,7 +128,7 @@ impl WriterThread {
     /// A writer that notes in `failing` if its last transaction failed.
     pub fn new(
         database: &Database,
-        clock: Clock,
+        clock: ClockWatch,
         retention: Option<SignedDuration>,
         metrics: Arc<Metrics>,
         failing: Arc<AtomicBool>,
@@ -125,6 +138,7 @@ impl WriterThread {
             writer: database.writer(),
             database: database.clone(),
             clock,
+            correcting: None,
             retention,
             metrics,
             failing,
@@ -139,8 +153,11 @@ impl WriterThread {
 
     /// Writes until the queue ends, and closes the database.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) -> storage::Result<()> {
+        self.begin_run().await;
         // If no hour has ended since the last run, the first reports can be indexed at once.
-        self.close_on(None).await;
+        if self.may_close() {
+            self.close_on(None).await;
+        }
         let mut batch = Vec::new();
         let mut previous = 0;
         let mut housekeeping = interval(HOUSEKEEPING);
@@ -161,7 +178,8 @@ impl WriterThread {
                 {
                     self.index().await;
                 }
-                taken = self.closing.wait() => self.close_on(taken).await,
+                taken = self.closing.wait(), if self.may_close() => self.close_on(taken).await,
+                corrected = corrected(&mut self.correcting) => self.end_correction(corrected),
                 () = sleep(self.tried_again), if self.failing.load(Ordering::Relaxed) => {
                     self.try_again().await;
                 }
@@ -170,8 +188,13 @@ impl WriterThread {
         }
         // The reports since the last lull are unindexed, and the last minute has no sample.
         self.closing = Closing::Done;
-        self.index().await;
+        match self.correcting.take() {
+            // The next run goes on with it.
+            Some(correcting) => correcting.abort(),
+            None => self.index().await,
+        }
         self.record(queue.len()).await;
+        self.clock.record(&mut self.writer).await;
         self.writer.close().await
     }
 
@@ -182,7 +205,8 @@ impl WriterThread {
         let (reports, callers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
         let begun = Instant::now();
-        let result = self.writer.store(self.clock.now(), &reports).await;
+        self.observe_clock().await;
+        let result = self.writer.store_at(self.clock.received_at(), &reports).await;
         self.note(&result);
         if result.is_ok() {
             self.metrics.committed(reports.iter().map(|report| report.kind), begun.elapsed());
@@ -208,8 +232,68 @@ impl WriterThread {
 
     /// True unless snapshots of an earlier hour are still to be taken.
     fn may_index(&self) -> bool {
-        !matches!(self.closing, Closing::Taking(_))
-            && !self.writer.has_snapshots_to_take(self.clock.now())
+        self.correcting.is_none()
+            && !matches!(self.closing, Closing::Taking(_))
+            && (self.clock.state() == ClockState::Wrong
+                || !self.writer.has_snapshots_to_take(self.clock.now()))
+    }
+
+    /// True unless the clock is known to be wrong, or the times of reports are being corrected.
+    fn may_close(&self) -> bool {
+        self.correcting.is_none() && self.clock.state() != ClockState::Wrong
+    }
+
+    /// Begins a run of the clock.
+    async fn begin_run(&mut self) {
+        if let Err(error) = self.clock.begin(&mut self.writer).await {
+            // The first report tries again.
+            tracing::error!(%error, "cannot read the record of the clock");
+        }
+        self.begin_correction().await;
+    }
+
+    /// Looks at the clock. Begins to correct the times of reports if it was wrong.
+    async fn observe_clock(&mut self) {
+        match self.clock.observe(&mut self.writer).await {
+            Ok(false) => {}
+            Ok(true) => self.begin_correction().await,
+            Err(error) => tracing::error!(%error, "cannot record the clock"),
+        }
+    }
+
+    /// Begins to correct the times of reports, if there are some to be corrected.
+    async fn begin_correction(&mut self) {
+        if self.correcting.is_some() || self.clock.state() == ClockState::Wrong {
+            return;
+        }
+        let indexed = match self.database.has_corrections().await {
+            Ok(true) => self.writer.index_all().await,
+            Ok(false) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = indexed {
+            tracing::error!(%error, "cannot correct the times of reports");
+            return;
+        }
+        self.closing = Closing::Done;
+        let now = Hour::of(self.clock.now());
+        // It has a connection of its own, whose steps end while a report is being stored.
+        self.correcting = Some(tokio::spawn(self.database.clone().correct(now)));
+    }
+
+    /// Ends a correction. One that failed is tried again in the next minute.
+    fn end_correction(&mut self, corrected: Result<storage::Result<u64>, JoinError>) {
+        self.correcting = None;
+        self.writer.forget_hours(self.clock.now());
+        match corrected {
+            Ok(Ok(reports)) => {
+                self.metrics.redated(reports);
+                tracing::warn!(reports, "the clock was wrong: the times of reports are corrected");
+            }
+            Ok(Err(error)) => tracing::error!(%error, "cannot correct the times of reports"),
+            Err(error) => tracing::error!(%error, "the correction of times ended early"),
+        }
+        self.close_hours();
     }
 
     /// Begins to close the hours that have ended.
@@ -270,15 +354,23 @@ impl WriterThread {
     /// Begins to close hours, takes a sample of the metrics, and deletes what has become too old as
     /// long as no report waits.
     async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
+        self.observe_clock().await;
+        self.clock.keep(&mut self.writer).await;
+        self.begin_correction().await;
         let now = self.clock.now();
         self.close_hours();
-        self.record(queue.len()).await;
+        if self.clock.state() != ClockState::Wrong {
+            self.record(queue.len()).await;
+        }
         if !self.may_index() {
             // A report is indexed before it is pruned.
             return;
         }
         // An import beside the server may have ended early.
         self.index().await;
+        if self.clock.state() != ClockState::Confirmed {
+            return;
+        }
         while queue.is_empty() && !queue.is_closed() {
             match self.writer.thin(now).await {
                 Ok(true) => {}

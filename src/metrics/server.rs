@@ -20,7 +20,7 @@ use prometheus_client::{
 
 use super::catalogue::{BUCKET_LABEL, Description, bucket_label};
 use crate::{
-    domain::{Dropped, ReportKind},
+    domain::{ClockState, Dropped, ReportKind},
     storage::{Database, Sample},
 };
 
@@ -58,6 +58,11 @@ impl From<Dropped> for DroppedField {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Accepted {
     event: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClockIs {
+    state: &'static str,
 }
 
 /// The two text formats of a scrape.
@@ -109,6 +114,8 @@ pub struct Metrics {
     database_bytes: Gauge,
     log_bytes: Gauge,
     interrupted: Counter,
+    clock: Family<ClockIs, Gauge>,
+    redated: Counter,
 }
 
 impl Default for Metrics {
@@ -139,7 +146,10 @@ impl Metrics {
             database_bytes: Gauge::default(),
             log_bytes: Gauge::default(),
             interrupted: Counter::default(),
+            clock: Family::default(),
+            redated: Counter::default(),
         };
+        metrics.clock_is(ClockState::Unconfirmed);
         // A series that begins at 1 has no increase.
         for dropped in Dropped::ALL {
             drop(metrics.dropped.get_or_create(&dropped.into()));
@@ -196,6 +206,16 @@ impl Metrics {
             metrics.interrupted.clone(),
         );
         registry.register(
+            "clock_state",
+            "1 for the state of the clock: confirmed, unconfirmed, far after the last moment on record, or wrong",
+            metrics.clock.clone(),
+        );
+        registry.register(
+            "reports_redated",
+            "Reports since the start whose times were corrected after the clock had been wrong",
+            metrics.redated.clone(),
+        );
+        registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -248,6 +268,19 @@ impl Metrics {
     /// Counts reports that were deleted for their age.
     pub fn pruned(&self, reports: u64) {
         self.pruned.inc_by(reports);
+    }
+
+    /// Shows the state of the clock.
+    pub fn clock_is(&self, state: ClockState) {
+        for each in ClockState::ALL {
+            let gauge = self.clock.get_or_create(&ClockIs { state: each.name() });
+            gauge.set(i64::from(each == state));
+        }
+    }
+
+    /// Counts reports whose times were corrected.
+    pub fn redated(&self, reports: u64) {
+        self.redated.inc_by(reports);
     }
 
     /// A sample of each series.

@@ -7,8 +7,9 @@ use std::{
 };
 
 /// Floors of the house, from the ground up: a module names only modules of floors below its own.
-const FLOORS: [&[&str]; 8] = [
-    &["clock", "domain"],
+const FLOORS: [&[&str]; 9] = [
+    &["domain"],
+    &["clock"],
     &["config", "simulation", "storage"],
     &["log", "metrics"],
     &["ingest", "promql"],

@@ -16,3 +16,4 @@ mod containers;
 mod prometheus;
 mod proxies;
 mod support;
+mod wrong_clock;

@@ -252,6 +252,7 @@ impl Reader<'_> {
         let starts = self.database.newest_reports(&filter, RECENT_STARTS).await?;
         let mut selected = Vec::new();
         for start in starts {
+            let Some(received_at) = start.received_at else { continue };
             let mut labels = profile_labels(&start.profile, None);
             labels.extend([
                 (Cow::Borrowed(REPORT), start.id.to_string().into()),
@@ -261,7 +262,7 @@ impl Reader<'_> {
                 labels.insert(Cow::Borrowed(STARTUP_TIME), time.to_string().into());
             }
             if self.selects_labels(&labels).await {
-                selected.push((labels, start.received_at.as_millisecond()));
+                selected.push((labels, received_at.as_millisecond()));
             }
         }
         self.held.with(selected.len(), self.grid.count)?;

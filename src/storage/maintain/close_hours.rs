@@ -88,7 +88,7 @@ impl Open {
             // Years without a report are one step.
             let rests = before.as_ref().is_some_and(|fleet| fleet.rests(last.number()));
             let until = if rests { until } else { until.min(last.plus(ENDS_AT_A_TIME)) };
-            return Ok(Step::Take(Ends { first: next, last: until, now, before }));
+            return Ok(Step::Take(Ends { first: next, last: until, before }));
         }
         self.fleet = None;
         Ok(if roll_up_hours(self, now).await? { Step::Next } else { Step::Closed })

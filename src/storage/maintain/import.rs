@@ -35,7 +35,7 @@ impl Writer {
             if chunk.is_empty() {
                 break;
             }
-            let batch = chunk.iter().map(|(at, report)| (*at, report));
+            let batch = chunk.iter().map(|(at, report)| (at.as_millisecond(), report));
             self.run(async |open| open.store_batch(batch, None).await).await?;
             stored += chunk.len() as u64;
             on_stored(stored);

@@ -5,7 +5,25 @@
 -- The result is a table, since there may be a million rows and the first cannot be used before all
 -- are known. Its rowids follow the hours.
 CREATE TEMP TABLE instance_changes AS
-WITH seen AS (
+WITH pruned AS (
+    SELECT position > 0 AS some FROM watermarks WHERE name = 'pruned'
+),
+dated AS (
+    SELECT
+        id,
+        instance,
+        profile,
+        received_at,
+        -- Where single reports were pruned, the first one may be among them.
+        iif(
+            (SELECT some FROM pruned),
+            (SELECT first_seen FROM instances WHERE instances.id = reports.instance),
+            NULL
+        ) AS first_seen
+    FROM reports
+    WHERE received_at >= 0
+),
+seen AS (
     SELECT
         id,
         instance,
@@ -16,16 +34,21 @@ WITH seen AS (
             lead(received_at / 3600000) OVER by_time,
             9223372036854775807
         ) AS next_hour,
-        row_number() OVER by_time = 1 AS is_first,
-        received_at / 86400000 > first_value(received_at / 86400000) OVER by_time AS came_back
-    FROM reports
+        row_number() OVER by_time = 1
+            AND received_at / 1000 = coalesce(first_seen, received_at / 1000) AS is_first,
+        received_at / 86400000 > min(
+            first_value(received_at / 86400000) OVER by_time,
+            coalesce(first_seen / 86400, 9223372036854775807)
+        ) AS came_back
+    FROM dated
     WINDOW by_time AS (PARTITION BY instance ORDER BY received_at, id)
 ),
 marked AS MATERIALIZED (
     SELECT
         *,
         came_back AND NOT coalesce(
-            lag(came_back) OVER (PARTITION BY instance ORDER BY received_at, id), 0
+            -- Of pruned reports it is not known; most instances that have some came back by them.
+            lag(came_back) OVER (PARTITION BY instance ORDER BY received_at, id), NOT is_first
         ) AS first_return
     FROM seen
 ),

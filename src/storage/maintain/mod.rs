@@ -2,12 +2,14 @@
 
 mod backup;
 mod close_hours;
+mod correct;
 mod import;
 mod pace;
 mod rebuild_snapshots;
 mod reference;
 mod retention;
 mod snapshots;
+mod stretches;
 mod thin;
 mod verify;
 

@@ -22,18 +22,38 @@ pub async fn rebuild(
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
+    rebuild_after(connection, i64::MIN, Fleet::default(), now, pace).await
+}
+
+/// Rebuilds the snapshots after the last one that is no later than `from`.
+pub async fn rebuild_from(
+    connection: &mut SqliteConnection,
+    from: Hour,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    let (after, fleet) =
+        Fleet::at_snapshot(connection, from).await?.unwrap_or((i64::MIN, Fleet::default()));
+    rebuild_after(connection, after, fleet, now, pace).await
+}
+
+async fn rebuild_after(
+    connection: &mut SqliteConnection,
+    mut after: i64,
+    mut fleet: Fleet,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
     let (end, now) = (now, now.number());
     sqlx::query("DROP TABLE IF EXISTS temp.instance_changes").execute(&mut *connection).await?;
     sqlx::query_file!("src/storage/maintain/instance_changes.sql")
         .execute(&mut *connection)
         .await?;
     let mut changes = Changes::default();
-    changes.read(connection).await?;
+    changes.skip_to(after, connection).await?;
     let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
-    let mut fleet = Fleet::default();
     let mut made = Vec::new();
-    let mut after = i64::MIN;
-    let mut hour = first;
+    let mut hour = if fleet.active.is_empty() { first } else { after + 1 };
     while hour <= now {
         while let Some(change) = changes.next_until(hour, connection).await? {
             fleet.add(change.profile, change.active());
@@ -98,6 +118,18 @@ impl Changes {
         }
         let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
         Ok(if due { self.waiting.pop_front() } else { None })
+    }
+
+    /// Leaves out the changes up to an hour.
+    async fn skip_to(&mut self, hour: i64, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        let before: i64 = sqlx::query_scalar(
+            "SELECT coalesce(max(rowid), 0) FROM temp.instance_changes WHERE hour <= ?",
+        )
+        .bind(hour)
+        .fetch_one(&mut *connection)
+        .await?;
+        self.last = before;
+        self.read(connection).await
     }
 
     /// Hour of the next change; after every hour if there is none.

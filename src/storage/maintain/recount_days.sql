@@ -6,7 +6,7 @@
 CREATE TEMP TABLE recounted_days AS
 SELECT instances.id AS instance, instances.days_seen AS days_seen, counted.days AS days
 FROM (
-    SELECT instance, count(DISTINCT received_at / 86400000) AS days
+    SELECT instance, max(1, count(DISTINCT iif(received_at >= 0, received_at / 86400000, NULL))) AS days
     FROM reports
     WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
     GROUP BY instance

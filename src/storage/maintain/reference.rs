@@ -278,7 +278,7 @@ async fn store(open: &mut Open, source: &str, rows: &[Row], now: Timestamp) -> s
         moved.altered += u64::from(salvaged.altered || created.is_none());
         reports.push((received_at, salvaged.report));
     }
-    let batch = reports.iter().map(|(time, report)| (*time, report));
+    let batch = reports.iter().map(|(time, report)| (time.as_millisecond(), report));
     open.store_batch(batch, Some((source, last))).await?;
     Ok(moved)
 }

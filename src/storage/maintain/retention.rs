@@ -26,7 +26,7 @@ impl Writer {
                        -- Another process may have stored some since.
                        WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
                        ORDER BY id LIMIT ?1
-                   ) WHERE received_at < ?2"#,
+                   ) WHERE received_at >= 0 AND received_at < ?2"#,
                 CHUNK,
                 cutoff
             )
@@ -36,7 +36,7 @@ impl Writer {
                 return Ok(0);
             };
             let deleted = sqlx::query!(
-                "DELETE FROM reports WHERE id <= ?1 AND received_at < ?2",
+                "DELETE FROM reports WHERE id <= ?1 AND received_at >= 0 AND received_at < ?2",
                 last,
                 cutoff
             )

@@ -26,8 +26,6 @@ pub struct Ends {
     pub first: Hour,
     /// The last end.
     pub last: Hour,
-    /// The present hour.
-    pub now: Hour,
     /// State at the end before the first, if it is known.
     pub before: Option<Fleet>,
 }
@@ -64,7 +62,8 @@ pub async fn take(connection: &mut SqliteConnection, ends: Ends) -> sqlx::Result
     while end <= ends.last.number() {
         pass_hour(connection, &mut fleet, end).await?;
         fleet.end(end);
-        if is_kept(&fleet, end, ends.now.number()) {
+        // Those of hours long past are thinned later, once the clock is trusted.
+        if !fleet.rests(end) {
             snapshots.push(fleet.snapshot(end)?);
         }
         end = if fleet.rests(end) { next_change(connection, end).await? } else { end + 1 };

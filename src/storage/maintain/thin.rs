@@ -56,7 +56,8 @@ impl Open {
         .rows_affected();
         let activity = sqlx::query!(
             "DELETE FROM activity WHERE (hour, profile) IN (
-                 SELECT hour, profile FROM activity WHERE hour >= 0 AND hour < ?
+                 SELECT hour, profile FROM activity
+                 WHERE hour < ? AND (hour >= 0 OR instances = 0)
                  ORDER BY 1, 2 LIMIT ?
              )",
             unreachable,

@@ -5,7 +5,7 @@ use sqlx::Connection as _;
 
 use crate::{
     domain::{Hour, Window},
-    storage::{Database, Result},
+    storage::{Database, Result, write::last_end},
 };
 
 /// Result of a recount.
@@ -55,7 +55,9 @@ impl Database {
             sqlx::query_file_scalar!("src/storage/maintain/verify_instances.sql", some_pruned)
                 .fetch_one(&mut *snapshot)
                 .await?;
-        let since = Window::LONGEST.first_hour(Hour::of(now)).number();
+        // The clock may be wrong.
+        let closed = last_end(&mut snapshot, Hour::of(now)).await?;
+        let since = Window::LONGEST.first_hour(closed.max(Hour::of(now))).number();
         let activity = sqlx::query_file_scalar!("src/storage/maintain/verify_activity.sql", since)
             .fetch_one(&mut *snapshot)
             .await?;

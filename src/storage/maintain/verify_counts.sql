@@ -1,31 +1,34 @@
 -- Periods and profiles whose counts differ from the reports, recounted; through the view that every
 -- answer reads. Of a period that lost report ?1 or an earlier one to retention no recount is
--- possible: hours are left out, and days and all time are compared with the counts of their hours.
+-- possible: hours are left out, and days and all time are compared with the counts of their hours and,
+-- for all time, of the reports without a date. The first and last report of a count are bounds, which
+-- may be further apart than the reports are.
 WITH stored AS (
     SELECT
-        span, period, profile, sum(starts) AS starts, sum(heartbeats) AS heartbeats,
-        min(first_report) AS first_report, max(last_report) AS last_report
+        span, period, profile, sum(starts) AS starts, sum(heartbeats) AS heartbeats
     FROM counts
     GROUP BY 1, 2, 3
 ),
 recounted AS (
     SELECT
-        1 AS span, received_at / 3600000 AS period, profile,
+        received_at / 3600000 AS hour, profile,
         sum(1 - heartbeat) AS starts, sum(heartbeat) AS heartbeats,
         min(id) AS first_report, max(id) AS last_report
     FROM reports
-    GROUP BY 2, 3
+    GROUP BY 1, 2
 ),
 expected AS (
-    SELECT * FROM recounted
+    SELECT 1 AS span, hour AS period, profile, starts, heartbeats FROM recounted WHERE hour >= 0
     UNION ALL
     SELECT
         longer.span, iif(longer.span = 0, 0, period - period % 24), profile,
-        sum(starts), sum(heartbeats), min(first_report), max(last_report)
+        sum(starts), sum(heartbeats)
     FROM (
-        SELECT period, profile, starts, heartbeats, first_report, last_report
-        FROM stored WHERE span = 1
+        SELECT period, profile, starts, heartbeats FROM stored WHERE span = 1
+        UNION ALL
+        SELECT -1, profile, starts, heartbeats FROM recounted WHERE hour < 0
     ), (SELECT 24 AS span UNION ALL SELECT 0) AS longer
+    WHERE longer.span = 0 OR period >= 0
     GROUP BY 1, 2, 3
 ),
 different AS (
@@ -33,6 +36,12 @@ different AS (
     UNION
     SELECT span, period, profile FROM (SELECT * FROM expected EXCEPT SELECT * FROM stored)
     EXCEPT
-    SELECT span, period, profile FROM stored WHERE span = 1 AND first_report <= ?1
+    SELECT span, period, profile FROM counts WHERE span = 1 AND first_report <= ?1
+    UNION
+    SELECT 1, hour, recounted.profile
+    FROM recounted INNER JOIN rollups
+        ON rollups.span = 1 AND rollups.period = hour AND rollups.profile = recounted.profile
+    WHERE rollups.first_report > recounted.first_report
+        OR rollups.last_report < recounted.last_report
 )
 SELECT count(*) AS "differences!: i64" FROM different

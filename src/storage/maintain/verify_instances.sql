@@ -6,7 +6,7 @@ WITH counted AS (
         count(*) AS reports,
         min(received_at) / 1000 AS first_seen,
         max(received_at) / 1000 AS last_seen,
-        count(DISTINCT received_at / 86400000) AS days_seen
+        max(1, count(DISTINCT iif(received_at >= 0, received_at / 86400000, NULL))) AS days_seen
     FROM reports
     WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
     GROUP BY instance

@@ -10,7 +10,7 @@ WITH stored AS (
 expected AS (
     SELECT 1 AS span, hour AS period, profile, up_to_ms, count(*), sum(startup_ms)
     FROM measured_starts
-    WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
+    WHERE hour >= 0 AND id <= (SELECT position FROM watermarks WHERE name = 'indexed')
     GROUP BY 2, 3, 4
     UNION ALL
     SELECT
@@ -18,7 +18,11 @@ expected AS (
         sum(starts), sum(sum_ms)
     FROM (
         SELECT period, profile, up_to_ms, starts, sum_ms FROM stored WHERE span = 1
+        UNION ALL
+        SELECT -1, profile, up_to_ms, 1, startup_ms FROM measured_starts
+        WHERE hour < 0 AND id <= (SELECT position FROM watermarks WHERE name = 'indexed')
     ), (SELECT 24 AS span UNION ALL SELECT 0) AS longer
+    WHERE longer.span = 0 OR period >= 0
     GROUP BY 1, 2, 3, 4
 ),
 different AS (

@@ -42,7 +42,7 @@ pub struct StoredReport {
     /// Number of the report, in the order of storing.
     pub id: i64,
     /// Time at which the report was received.
-    pub received_at: Timestamp,
+    pub received_at: Option<Timestamp>,
     #[expect(missing_docs, reason = "named as the report's field")]
     pub instance_id: InstanceId,
     /// Its profile, shared with the other reports that have the same.
@@ -219,7 +219,7 @@ impl Row {
     fn report(&self, profile: Arc<Profile>) -> Option<StoredReport> {
         Some(StoredReport {
             id: self.id,
-            received_at: Timestamp::from_millisecond(self.received_at).ok()?,
+            received_at: dated(self.received_at),
             instance_id: InstanceId::parse(instance_key::to_id(&self.instance))?,
             profile,
             kind: if self.heartbeat == 1 { ReportKind::Heartbeat } else { ReportKind::Start },
@@ -227,6 +227,11 @@ impl Row {
             timestamp: self.client_at.and_then(|at| Timestamp::from_millisecond(at).ok()),
         })
     }
+}
+
+/// Time of a report; `None` while it has no date.
+fn dated(received_at: i64) -> Option<Timestamp> {
+    (received_at >= 0).then(|| Timestamp::from_millisecond(received_at).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -317,8 +322,8 @@ mod tests {
         filter.before.is_none_or(|before| report.id < before)
             && has(&filter.image_version, Dimension::ImageVersion)
             && has(&filter.architecture, Dimension::Architecture)
-            && filter.since.is_none_or(|since| report.received_at >= since)
-            && filter.until.is_none_or(|until| report.received_at < until)
+            && filter.since.is_none_or(|since| report.received_at >= Some(since))
+            && filter.until.is_none_or(|until| report.received_at < Some(until))
             && !(filter.starts_only && report.kind == ReportKind::Heartbeat)
     }
 
@@ -326,7 +331,10 @@ mod tests {
         let mut writer = database.writer();
         for batch in batches {
             let stored = writer.run(async |open| {
-                let reports = batch.reports.iter().map(|(minute, report)| (at(*minute), report));
+                let reports = batch
+                    .reports
+                    .iter()
+                    .map(|(minute, report)| (at(*minute).as_millisecond(), report));
                 open.store_batch(reports, None).await?;
                 sqlx::query("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'reports'")
                     .bind(batch.skipped)

@@ -19,9 +19,14 @@ WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?
 ORDER BY instance, received_at, id
 ON CONFLICT DO UPDATE SET
     profile = iif(excluded.last_seen >= last_seen, excluded.profile, profile),
+    -- A report that has no date is of no day, until it is dated.
     days_seen = days_seen + (
-        excluded.last_seen / 86400 > last_seen / 86400
-        OR excluded.first_seen / 86400 < first_seen / 86400
+        (
+            excluded.last_seen / 86400 > last_seen / 86400
+            OR excluded.first_seen / 86400 < first_seen / 86400
+        )
+        AND excluded.first_seen >= 0
+        AND last_seen >= 0
     ),
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
@@ -42,7 +47,9 @@ FROM (
     -- Nearly all are of one hour: sorting by it last is a quarter faster.
     GROUP BY profile, up_to_ms, hour
 ), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
-WHERE span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up')
+WHERE (span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up'))
+    -- A report that has no date counts in all time only.
+    AND (span = 0 OR hour >= 0)
 ON CONFLICT DO UPDATE SET
     starts = starts + excluded.starts,
     sum_ms = sum_ms + excluded.sum_ms;

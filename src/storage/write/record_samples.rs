@@ -40,6 +40,14 @@ struct Last {
     seen: f64,
 }
 
+impl Recorded {
+    /// Lets samples of a time be stored although there were later ones.
+    pub fn set_back(&mut self, now: Timestamp) {
+        let minute = minute(now);
+        self.series.values_mut().for_each(|last| last.minute = last.minute.min(minute));
+    }
+}
+
 /// Whole minutes since 1970, UTC.
 pub fn minute(time: Timestamp) -> i64 {
     time.as_second().div_euclid(60)

@@ -12,18 +12,19 @@ use crate::{
 pub type ImportPosition<'a> = (&'a str, i64);
 
 impl Open {
-    /// Stores reports, each with the time at which it was received, and the position of an import,
+    /// Stores reports, each with the time at which it was received, in milliseconds since 1970 or as
+    /// [`crate::domain::undated`], and the position of an import,
     /// in one transaction that is synced to disk.
     pub async fn store_batch(
         &mut self,
-        reports: impl Iterator<Item = (Timestamp, &Report)>,
+        reports: impl Iterator<Item = (i64, &Report)>,
         position: Option<ImportPosition<'_>>,
     ) -> sqlx::Result<()> {
         self.profiles.begin_batch();
         let mut rows = Vec::with_capacity(reports.size_hint().0);
         for (received_at, report) in reports {
             rows.push((
-                received_at.as_millisecond(),
+                received_at,
                 instance_key::to_hex(&report.instance_id),
                 self.profiles.number(&mut self.connection, &report.profile).await?,
                 i32::from(report.kind == ReportKind::Heartbeat),

@@ -32,7 +32,9 @@ FROM (
     WHERE changes() > 0 AND id > last_insert_rowid() - changes()
     GROUP BY 1, 2
 ), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
-WHERE span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up')
+WHERE (span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up'))
+    -- A report that has no date counts in all time only.
+    AND (span = 0 OR hour >= 0)
 ON CONFLICT DO UPDATE SET
     starts = starts + excluded.starts,
     heartbeats = heartbeats + excluded.heartbeats,

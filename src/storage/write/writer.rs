@@ -56,13 +56,38 @@ impl Writer {
     /// # Errors
     /// The database's error; nothing is stored.
     pub async fn store(&mut self, now: Timestamp, reports: &[Report]) -> Result<()> {
+        self.store_at(now.as_millisecond(), reports).await
+    }
+
+    /// The same with a time in milliseconds since 1970, or with [`crate::domain::undated`].
+    ///
+    /// # Errors
+    /// The database's error; nothing is stored.
+    pub async fn store_at(&mut self, received_at: i64, reports: &[Report]) -> Result<()> {
         if reports.is_empty() {
             return Ok(());
         }
         self.run(async |open| {
-            open.store_batch(reports.iter().map(|report| (now, report)), None).await
+            open.store_batch(reports.iter().map(|report| (received_at, report)), None).await
         })
         .await
+    }
+
+    /// Indexes all reports, those of hours whose predecessors are not closed, too: the snapshots are
+    /// then to be made anew.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn index_all(&mut self) -> Result<()> {
+        self.run(async |open| open.index_all().await).await
+    }
+
+    /// Forgets what it knows of hours and samples, after a correction at a moment.
+    pub fn forget_hours(&mut self, now: Timestamp) {
+        if let Some(open) = &mut self.open {
+            (open.closed_hour, open.fleet, open.thinned) = (None, None, None);
+        }
+        self.recorded.set_back(now);
     }
 
     /// Indexes the reports that are stored so far (instances, reports by profile and startup times),

@@ -1,0 +1,419 @@
+//! Corrections of the times of reports, after the clock was found to have been wrong.
+//!
+//! They run beside the reports, in short steps. None is indexed meanwhile. What is derived from the
+//! times is made right at the end: instances, snapshots and watermarks. An interrupted one goes on.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
+
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::{import::sort_on_disk, pace::Pace, rebuild_snapshots::rebuild_from};
+use crate::{
+    domain::{Correction, Hour},
+    storage::{Database, Result, json, write::minute},
+};
+
+/// Snapshots that are deleted together, each some ten kilobytes.
+const SNAPSHOTS_AT_A_TIME: i64 = 50;
+
+/// Change of the counts of a span, period and profile: starts and heartbeats, first and last report.
+type Counts = BTreeMap<(i64, i64, i64), (i64, i64, i64, i64)>;
+/// Change of a bucket's starts and sum, by span, period, profile and upper bound.
+type Startups = BTreeMap<(i64, i64, i64, i64), (i64, i64)>;
+
+struct Unfinished {
+    id: i64,
+    position: i64,
+    correction: Correction,
+}
+
+impl Database {
+    /// True if reports are to be corrected.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn has_corrections(&self) -> Result<bool> {
+        let some =
+            sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM corrections) AS "some!: bool""#)
+                .fetch_one(&mut *self.reader().await?)
+                .await?;
+        Ok(some)
+    }
+
+    /// Corrects the reports whose times are known to be wrong, all of which are indexed. No report
+    /// may be indexed meanwhile. `now` is the present hour. Returns how many there were.
+    ///
+    /// # Errors
+    /// The database's error. The next call goes on.
+    pub async fn correct(self, now: Hour) -> Result<u64> {
+        let mut writer = self.writer();
+        let corrected = writer
+            .run(async |open| {
+                let connection = &mut open.connection;
+                sort_on_disk(connection).await?;
+                let corrected = correct(connection, now).await?;
+                open.closed_hour = None;
+                Ok(corrected)
+            })
+            .await?;
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        writer.leave().await?;
+        Ok(corrected)
+    }
+}
+
+async fn correct(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<u64> {
+    let mut pace = Pace::beside_a_server();
+    let corrections = unfinished(connection).await?;
+    let mut corrected = 0;
+    for unfinished in &corrections {
+        let mut position = unfinished.position;
+        while position < unfinished.correction.last_report {
+            let begun = Instant::now();
+            let rows = pace.rows();
+            let (until, moved) = step(connection, unfinished, position, rows).await?;
+            (position, corrected) = (until, corrected + moved);
+            pace.rest(begun, rows).await;
+        }
+    }
+    open_hours(connection, now).await?;
+    recount(connection, &mut pace).await?;
+    let from = first_hour(connection, &corrections).await?;
+    drop_future(connection, &corrections, now, &mut pace).await?;
+    if let Some(from) = from {
+        rebuild_from(connection, from, now, &mut pace).await?;
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let now = now.number();
+    sqlx::query!("UPDATE watermarks SET position = min(position, ?) WHERE name = 'closed'", now)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query!("DELETE FROM corrections").execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(corrected)
+}
+
+async fn unfinished(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Unfinished>> {
+    let rows = sqlx::query!("SELECT * FROM corrections ORDER BY id").fetch_all(connection).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Unfinished {
+            id: row.id,
+            position: row.position,
+            correction: Correction {
+                after_report: row.after_report,
+                last_report: row.last_report,
+                from_ms: row.from_ms,
+                until_ms: row.until_ms,
+                shift_ms: row.shift_ms,
+                earliest_ms: row.earliest_ms,
+                latest_ms: row.latest_ms,
+            },
+        })
+        .collect())
+}
+
+/// Corrects some reports after a number. Returns the number up to which it is done, and how many
+/// there were.
+async fn step(
+    connection: &mut SqliteConnection,
+    unfinished: &Unfinished,
+    position: i64,
+    rows: usize,
+) -> sqlx::Result<(i64, u64)> {
+    let Unfinished { id, correction, .. } = unfinished;
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+    let reports = sqlx::query!(
+        r#"SELECT id, received_at, profile, heartbeat, startup_ms, (
+               SELECT up_to_ms FROM startup_bounds WHERE up_to_ms >= startup_ms
+               ORDER BY up_to_ms LIMIT 1
+           ) AS "up_to_ms: i64"
+           FROM reports WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"#,
+        position,
+        correction.last_report,
+        limit
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let until = match reports.last() {
+        Some(last) if reports.len() == rows => last.id,
+        _ => correction.last_report,
+    };
+    let rolled_up = rolled_up(&mut transaction).await?;
+    let (mut counts, mut startups, mut moved) = (Counts::new(), Startups::new(), Vec::new());
+    for report in &reports {
+        let old = report.received_at;
+        if old < correction.from_ms || old > correction.until_ms {
+            continue; // Imported meanwhile.
+        }
+        let new = (old + correction.shift_ms).min(correction.latest_ms).max(correction.earliest_ms);
+        moved.push((report.id, new));
+        for (time, sign) in [(old, -1), (new, 1)] {
+            for (span, period) in periods(time, rolled_up) {
+                let count = counts
+                    .entry((span, period, report.profile))
+                    .or_insert((0, 0, report.id, report.id));
+                count.0 += sign * (1 - report.heartbeat);
+                count.1 += sign * report.heartbeat;
+                count.3 = report.id;
+                if let (Some(startup_ms), Some(up_to)) = (report.startup_ms, report.up_to_ms) {
+                    let startup =
+                        startups.entry((span, period, report.profile, up_to)).or_default();
+                    startup.0 += sign;
+                    startup.1 += sign * startup_ms;
+                }
+            }
+        }
+    }
+    add_counts(&mut transaction, &counts).await?;
+    add_startups(&mut transaction, &startups).await?;
+    let times = json::encode(&moved)?;
+    sqlx::query!(
+        "UPDATE reports SET received_at = value ->> 1 FROM json_each(?)
+         WHERE reports.id = value ->> 0",
+        times
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!("UPDATE corrections SET position = ? WHERE id = ?", until, id)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok((until, moved.len() as u64))
+}
+
+/// Spans and periods that count a report of a time.
+fn periods(time_ms: i64, rolled_up: i64) -> impl Iterator<Item = (i64, i64)> {
+    let hour = Hour::of_ms(time_ms);
+    let dated = time_ms >= 0;
+    let rolled_up = hour.number() < rolled_up;
+    [(1, hour.number(), dated), (24, hour.day().number(), dated && rolled_up), (0, 0, rolled_up)]
+        .into_iter()
+        .filter_map(|(span, period, counts)| counts.then_some((span, period)))
+}
+
+async fn rolled_up(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'rolled_up'")
+        .fetch_one(connection)
+        .await
+}
+
+async fn add_counts(connection: &mut SqliteConnection, counts: &Counts) -> sqlx::Result<()> {
+    let rows: Vec<_> = counts
+        .iter()
+        .map(|(&(span, period, profile), &(starts, heartbeats, first, last))| {
+            [span, period, profile, starts, heartbeats, first, last]
+        })
+        .collect();
+    let rows = json::encode(&rows)?;
+    sqlx::query!(
+        "INSERT INTO rollups
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+             value ->> 6
+         FROM json_each(?) WHERE true
+         ON CONFLICT DO UPDATE SET
+             starts = starts + excluded.starts,
+             heartbeats = heartbeats + excluded.heartbeats,
+             first_report = min(first_report, excluded.first_report),
+             last_report = max(last_report, excluded.last_report)",
+        rows
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM rollups
+         WHERE (span, period, profile) IN (
+                 SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
+             )
+             AND starts = 0 AND heartbeats = 0",
+        rows
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_startups(connection: &mut SqliteConnection, startups: &Startups) -> sqlx::Result<()> {
+    let rows: Vec<_> = startups
+        .iter()
+        .map(|(&(span, period, profile, up_to), &(starts, sum_ms))| {
+            [span, period, profile, up_to, starts, sum_ms]
+        })
+        .collect();
+    let rows = json::encode(&rows)?;
+    sqlx::query!(
+        "INSERT INTO startup_times
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?) WHERE true
+         ON CONFLICT DO UPDATE SET
+             starts = starts + excluded.starts,
+             sum_ms = sum_ms + excluded.sum_ms",
+        rows
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM startup_times
+         WHERE (span, period, profile, up_to_ms) IN (
+                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)
+             )
+             AND starts = 0",
+        rows
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Opens the hours again from the present one on: a clock that was ahead has rolled them up.
+async fn open_hours(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let now = now.number();
+    let rolled_up = rolled_up(&mut transaction).await?;
+    let hours = sqlx::query!(
+        "SELECT period, profile, starts, heartbeats, first_report, last_report FROM rollups
+         WHERE span = 1 AND period >= ? AND period < ?",
+        now,
+        rolled_up
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let mut counts = Counts::new();
+    for row in hours {
+        let day = Hour::new(row.period).day().number();
+        for (span, period) in [(24, day), (0, 0)] {
+            let count = counts.entry((span, period, row.profile)).or_insert((
+                0,
+                0,
+                row.first_report,
+                row.last_report,
+            ));
+            (count.0, count.1) = (count.0 - row.starts, count.1 - row.heartbeats);
+        }
+    }
+    let buckets = sqlx::query!(
+        "SELECT period, profile, up_to_ms, starts, sum_ms FROM startup_times
+         WHERE span = 1 AND period >= ? AND period < ?",
+        now,
+        rolled_up
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let mut startups = Startups::new();
+    for row in buckets {
+        let day = Hour::new(row.period).day().number();
+        for (span, period) in [(24, day), (0, 0)] {
+            let startup = startups.entry((span, period, row.profile, row.up_to_ms)).or_default();
+            (startup.0, startup.1) = (startup.0 - row.starts, startup.1 - row.sum_ms);
+        }
+    }
+    add_counts(&mut transaction, &counts).await?;
+    add_startups(&mut transaction, &startups).await?;
+    sqlx::query!("UPDATE watermarks SET position = min(position, ?) WHERE name = 'rolled_up'", now)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+/// Recounts the instances that sent the corrected reports. The table of the recount is not part of the
+/// schema, so these queries cannot be checked against it when compiled; the tests run them.
+async fn recount(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<()> {
+    drop_recount(connection).await?;
+    sqlx::query_file!("src/storage/maintain/recount_instances.sql")
+        .execute(&mut *connection)
+        .await?;
+    let all: i64 = sqlx::query_scalar("SELECT count(*) FROM temp.recounted_instances")
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut last = 0;
+    while last < all {
+        let begun = Instant::now();
+        let rows = pace.rows();
+        let until = all.min(last + i64::try_from(rows).unwrap_or(i64::MAX));
+        sqlx::query(
+            "UPDATE instances SET
+                 first_seen = counted.first_seen, last_seen = counted.last_seen,
+                 days_seen = counted.days_seen, profile = counted.profile
+             FROM temp.recounted_instances AS counted
+             WHERE counted.rowid > ? AND counted.rowid <= ? AND instances.id = counted.instance",
+        )
+        .bind(last)
+        .bind(until)
+        .execute(&mut *connection)
+        .await?;
+        last = until;
+        pace.rest(begun, rows).await;
+    }
+    drop_recount(connection).await
+}
+
+async fn drop_recount(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("DROP TABLE IF EXISTS temp.recounted_instances").execute(connection).await?;
+    Ok(())
+}
+
+/// First hour that the corrections changed.
+async fn first_hour(
+    connection: &mut SqliteConnection,
+    corrections: &[Unfinished],
+) -> sqlx::Result<Option<Hour>> {
+    let mut first = None;
+    for Unfinished { correction, .. } in corrections {
+        let earliest = sqlx::query_scalar!(
+            r#"SELECT min(received_at) AS "earliest: i64" FROM reports
+               WHERE id > ? AND id <= ? AND received_at >= 0"#,
+            correction.after_report,
+            correction.last_report
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        let was = (correction.from_ms >= 0).then_some(correction.from_ms);
+        let is = was.map(|from| (from + correction.shift_ms).max(0));
+        first = [first, earliest, was, is].into_iter().flatten().min();
+    }
+    Ok(first.map(Hour::of_ms))
+}
+
+/// Deletes the snapshots of hours to come, and puts samples of minutes to come where they belong.
+async fn drop_future(
+    connection: &mut SqliteConnection,
+    corrections: &[Unfinished],
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    let hour = now.number();
+    loop {
+        let begun = Instant::now();
+        let deleted = sqlx::query!(
+            "DELETE FROM snapshots WHERE hour IN (
+                 SELECT hour FROM snapshots WHERE hour > ? ORDER BY hour LIMIT ?
+             )",
+            hour,
+            SNAPSHOTS_AT_A_TIME
+        )
+        .execute(&mut *connection)
+        .await?;
+        if deleted.rows_affected() == 0 {
+            break;
+        }
+        pace.rest(begun, 1).await;
+    }
+    let back = corrections.iter().map(|unfinished| unfinished.correction.shift_ms).min();
+    let future = minute(now.plus(1).start());
+    if let Some(back) = back.filter(|&back| back < 0).map(|back| back / 60_000) {
+        sqlx::query!(
+            "UPDATE OR REPLACE samples SET minute = minute + ?
+             WHERE series IN (SELECT id FROM sample_series) AND minute >= ?",
+            back,
+            future
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
