@@ -179,7 +179,7 @@ impl WriterThread {
                     self.index().await;
                 }
                 taken = self.closing.wait(), if self.may_close() => self.close_on(taken).await,
-                corrected = corrected(&mut self.correcting) => self.end_correction(corrected),
+                corrected = corrected(&mut self.correcting) => self.end_correction(corrected).await,
                 () = sleep(self.tried_again), if self.failing.load(Ordering::Relaxed) => {
                     self.try_again().await;
                 }
@@ -282,9 +282,10 @@ impl WriterThread {
     }
 
     /// Ends a correction. One that failed is tried again in the next minute.
-    fn end_correction(&mut self, corrected: Result<storage::Result<u64>, JoinError>) {
+    async fn end_correction(&mut self, corrected: Result<storage::Result<u64>, JoinError>) {
         self.correcting = None;
         self.writer.forget_hours(self.clock.now());
+        let failed = !matches!(corrected, Ok(Ok(_)));
         match corrected {
             Ok(Ok(reports)) => {
                 self.metrics.redated(reports);
@@ -292,6 +293,10 @@ impl WriterThread {
             }
             Ok(Err(error)) => tracing::error!(%error, "cannot correct the times of reports"),
             Err(error) => tracing::error!(%error, "the correction of times ended early"),
+        }
+        // The clock may have stepped again meanwhile.
+        if !failed {
+            self.begin_correction().await;
         }
         self.close_hours();
     }

@@ -92,7 +92,9 @@ async fn correct(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<u
     sqlx::query!("UPDATE watermarks SET position = min(position, ?) WHERE name = 'closed'", now)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query!("DELETE FROM corrections").execute(&mut *transaction).await?;
+    // The clock may have stepped again meanwhile.
+    let done = corrections.last().map(|unfinished| unfinished.id);
+    sqlx::query!("DELETE FROM corrections WHERE id <= ?", done).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(corrected)
 }

@@ -39,7 +39,8 @@ different AS (
     SELECT span, period, profile FROM counts WHERE span = 1 AND first_report <= ?1
     UNION
     SELECT 1, hour, recounted.profile
-    FROM recounted INNER JOIN rollups
+    -- CROSS: the smaller side comes second, by its key.
+    FROM recounted CROSS JOIN rollups
         ON rollups.span = 1 AND rollups.period = hour AND rollups.profile = recounted.profile
     WHERE rollups.first_report > recounted.first_report
         OR rollups.last_report < recounted.last_report
