@@ -141,7 +141,7 @@ version() {
         sed -n 's/.*"Version":"\([^"]*\)".*/\1/p' | head -n 1)
     [ -n "$value" ] || value=$(PATH=$PATH:/mattermost/bin && timeout 30 mattermost version |
         sed -n 's/^Version: *//p' | head -n 1)
-    echo "${value:-unknown}"
+    printf %s "${value:-unknown}"
 } 2>/dev/null
 
 # One of four words: nothing else of a data source is sent, which has a password in it.
@@ -297,7 +297,10 @@ esac
 export DISABLE_TELEMETRY=1
 if [ -z "$off" ] && can_send; then
     echo "[telemetry] reports starts and heartbeats to $endpoint; DISABLE_TELEMETRY=1 opts out" >&2
-    # Whoever reads the service's output sees its end when the service ends.
-    run_beside_service </dev/null >/dev/null 2>&1 &
+    # Not one descriptor of the service stays open: whoever reads its output sees the end of it.
+    (
+        exec </dev/null >/dev/null 2>&1
+        run_beside_service
+    ) &
 fi
 exec "$@"

@@ -6,12 +6,14 @@
 //! ```sh
 //! cargo test --test suite prometheus:: -- --ignored
 //! cargo test --test suite proxies:: -- --ignored
+//! cargo test --test suite client:: -- --ignored
 //! cargo test --test suite containers:: -- --ignored
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod api;
 mod architecture;
+mod client;
 mod containers;
 mod prometheus;
 mod proxies;
