@@ -191,9 +191,10 @@ report() {
 
 # Ends this process if the service has ended: only in a container does the kernel do that.
 end_with_service() {
-    read -r stat </proc/self/stat
-    stat=${stat##*) ?}
-    case $stat in " $$ "*) ;; *) exit 0 ;; esac
+    while read -r key parent; do
+        [ "$key" != PPid: ] || break
+    done </proc/self/status
+    [ "$parent" = $$ ] || exit 0
 }
 
 rest() {
