@@ -10,4 +10,5 @@ mod grafana;
 mod hardening;
 mod size;
 mod start;
+mod telemetry_sh;
 mod upgrade;
