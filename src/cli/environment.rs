@@ -107,6 +107,8 @@ mod tests {
             vec!["import", "FILE"],
             vec!["clock", "confirm"],
             vec!["verify"],
+            vec!["values", "list"],
+            vec!["values", "accept", "os", "VALUE"],
             vec!["simulate"],
             vec!["grafana", "provision", "DIR"],
             vec!["openapi"],

@@ -9,6 +9,7 @@ mod healthcheck;
 mod import;
 mod openapi;
 mod simulate;
+mod values;
 mod verify;
 
 use std::{ffi::OsStr, process::ExitCode};
@@ -45,6 +46,8 @@ enum Command {
     Clock(clock::Arguments),
     /// Recount everything and compare it with the stored counts
     Verify(DatabaseSettings),
+    /// List the values that count as `other`, or give one a label
+    Values(values::Arguments),
     /// Fill a database with the reports of a made-up fleet, or post them to a running server
     Simulate(simulate::Arguments),
     /// Provision Grafana
@@ -87,6 +90,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Import(arguments)) => import::run(&arguments).await,
         Some(Command::Clock(arguments)) => clock::run(&arguments).await,
         Some(Command::Verify(database)) => verify::run(&database).await,
+        Some(Command::Values(arguments)) => values::run(arguments).await,
         Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
         Some(Command::Grafana(arguments)) => grafana::run(&arguments),
         Some(Command::Openapi) => Ok(openapi::run()),

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{normal_form, release::is_release};
+use super::normal_form;
 
-/// Value that a new value is counted as once its dimension has as many values as it may have.
+/// Value that a value without a label of its own is counted as.
 pub const OTHER: &str = "other";
 
 /// Field of a report that it is counted by.
@@ -62,19 +62,9 @@ impl Dimension {
         }
     }
 
-    /// Number of different values that are kept apart, for ever. Beyond it a new value counts as
-    /// [`OTHER`]. Releases (`v1.2.3`) have a budget of their own, so that made-up or nightly
-    /// version names cannot take the place of a real release.
+    /// The dimension with a name.
     #[must_use]
-    pub fn limit(self, value: &str) -> usize {
-        match self {
-            Self::ImageVersion if is_release(value) => 1000,
-            Self::ImageVersion => 200,
-            Self::Architecture
-            | Self::Os
-            | Self::ContainerRuntime
-            | Self::DbType
-            | Self::TelemetryVersion => 50,
-        }
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dimension| dimension.name() == name)
     }
 }

@@ -32,8 +32,8 @@ pub use place::Denied;
 use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
-    ActiveInstances, Activity, Breakdown, Groups, Interval, Period, ReportFilter, StartupBreakdown,
-    StoredReport, Table, Totals,
+    ActiveInstances, Activity, Breakdown, Groups, Interval, ListedValue, Period, ReportFilter,
+    StartupBreakdown, StoredReport, Table, Totals, ValueState,
 };
 use readers::{Reader, Readers};
 pub use write::{LONGEST_GAP, Sample, Writer, is_counter};

@@ -1,37 +1,49 @@
-//! Interned profiles, and the bound on how many different values there may be.
+//! Interned profiles, and the bound on their number.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use sqlx::SqliteConnection;
 
-use crate::domain::{Dimension, Profile, Value};
+use super::write::Labels;
+use crate::domain::{Dimension, OTHER, Profile, Value};
 
-/// Number of different profiles that are kept apart. A real fleet has some hundreds; beyond this
-/// bound, which only made-up values reach, a new combination counts as `other` in every
-/// dimension but version and architecture.
-const MAX_PROFILES: usize = 10_000;
-/// Profiles beyond that bound, of versions and architectures alone. When they are used up, too, a
-/// new combination is `other` throughout.
-const RESERVE: usize = 2_000;
+/// Number of profiles up to which a new one is added, by how many of its values are `other`. A real
+/// fleet has some hundreds. Past the first bound, which made-up combinations reach, a new combination
+/// counts as a coarser one: `other` in its least-known dimensions.
+const MOST: [usize; Dimension::ALL.len() + 1] =
+    [10_000, 10_400, 10_800, 11_200, 12_000, 14_000, usize::MAX];
+
+/// Dimensions in the order in which they become `other`, where their values are equally well known.
+const COARSENED: [Dimension; Dimension::ALL.len()] = [
+    Dimension::TelemetryVersion,
+    Dimension::ContainerRuntime,
+    Dimension::Os,
+    Dimension::DbType,
+    Dimension::Architecture,
+    Dimension::ImageVersion,
+];
 
 /// The numbers of all profiles known so far.
 #[derive(Debug, Default)]
 pub struct Profiles {
-    numbers: HashMap<Profile, i64>,
-    values: HashMap<Dimension, HashSet<Value>>,
+    numbers: HashMap<Profile, Known>,
     last: i64,
     /// True if those that another process added before the batch are known.
     up_to_date: bool,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    number: i64,
+    /// True if each of its values keeps its label for ever.
+    settled: bool,
+}
+
 impl Profiles {
     /// Reads all profiles of the database.
-    pub async fn load(connection: &mut SqliteConnection) -> sqlx::Result<Self> {
+    pub async fn load(connection: &mut SqliteConnection, labels: &Labels) -> sqlx::Result<Self> {
         let mut known = Self::default();
-        known.read(connection).await?;
+        known.read(connection, labels).await?;
         Ok(known)
     }
 
@@ -41,30 +53,48 @@ impl Profiles {
         self.up_to_date = false;
     }
 
-    async fn read(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    async fn read(
+        &mut self,
+        connection: &mut SqliteConnection,
+        labels: &Labels,
+    ) -> sqlx::Result<()> {
         for (number, profile) in after(connection, self.last).await? {
-            self.remember(Arc::unwrap_or_clone(profile), number);
+            self.remember(Arc::unwrap_or_clone(profile), number, labels);
         }
         self.up_to_date = true;
         Ok(())
     }
 
-    /// The number of a profile, or of the one that it counts as past the bounds. A new one is added to
-    /// the database at once, outside of any transaction: without a report it counts for nothing.
+    /// The number of a profile whose reports can change nothing.
+    pub fn settled(&self, profile: &Profile) -> Option<i64> {
+        self.numbers.get(profile).filter(|known| known.settled).map(|known| known.number)
+    }
+
+    /// Finds out anew which profiles are settled.
+    pub fn settle(&mut self, labels: &Labels) {
+        for (profile, known) in &mut self.numbers {
+            known.settled = labels.settles(profile);
+        }
+    }
+
+    /// The number of a profile whose values all have labels, or of the one that it counts as past the
+    /// bounds. A new one is added to the database at once, outside of any transaction: without a report
+    /// it counts for nothing.
     pub async fn number(
         &mut self,
         connection: &mut SqliteConnection,
         profile: &Profile,
+        labels: &Labels,
     ) -> sqlx::Result<i64> {
-        if let Some(&number) = self.numbers.get(profile) {
-            return Ok(number);
+        if let Some(known) = self.numbers.get(profile) {
+            return Ok(known.number);
         }
         if !self.up_to_date {
-            self.read(connection).await?;
+            self.read(connection, labels).await?;
         }
-        let counted = self.bounded(profile);
-        if let Some(&number) = self.numbers.get(&counted) {
-            return Ok(number);
+        let counted = self.bounded(profile, labels);
+        if let Some(known) = self.numbers.get(&counted) {
+            return Ok(known.number);
         }
         // Another process may have added it since ours were read.
         let [image_version, architecture, os, container_runtime, db_type, telemetry_version] =
@@ -84,43 +114,32 @@ impl Profiles {
         )
         .fetch_one(connection)
         .await?;
-        self.remember(counted, number);
+        self.remember(counted, number, labels);
         Ok(number)
     }
 
-    fn remember(&mut self, profile: Profile, number: i64) {
-        for dimension in Dimension::ALL {
-            let values = self.values.entry(dimension).or_default();
-            if !values.contains(profile.get(dimension)) {
-                values.insert(profile.get(dimension).clone());
-            }
-        }
+    fn remember(&mut self, profile: Profile, number: i64, labels: &Labels) {
         self.last = self.last.max(number);
-        self.numbers.insert(profile, number);
+        let settled = labels.settles(&profile);
+        self.numbers.insert(profile, Known { number, settled });
     }
 
-    /// The profile with `other` for each new value of a dimension that has all it may have.
-    fn bounded(&self, profile: &Profile) -> Profile {
-        let full = self.numbers.len() >= MAX_PROFILES;
-        let overfull = self.numbers.len() >= MAX_PROFILES + RESERVE;
-        Profile::new(|dimension| {
-            let value = profile.get(dimension);
-            let new = !self.values.get(&dimension).is_some_and(|known| known.contains(value));
-            let kept = matches!(dimension, Dimension::ImageVersion | Dimension::Architecture);
-            if (full && !kept) || overfull || (new && self.is_full(dimension, value)) {
-                Value::other()
-            } else {
-                value.clone()
+    /// The profile with `other` in as few dimensions as it takes to be known or to have room, the
+    /// least-known ones first.
+    fn bounded(&self, profile: &Profile, labels: &Labels) -> Profile {
+        let mut order = COARSENED;
+        order.sort_by_key(|&dimension| labels.standing(dimension, profile.get(dimension)));
+        let mut counted = profile.clone();
+        for coarser in order {
+            let others = Dimension::ALL.iter().filter(|&&other| **counted.get(other) == *OTHER);
+            if self.numbers.contains_key(&counted) || self.numbers.len() < MOST[others.count()] {
+                break;
             }
-        })
-    }
-
-    /// True if the budget against which `value` counts is used up.
-    fn is_full(&self, dimension: Dimension, value: &str) -> bool {
-        let budget = dimension.limit(value);
-        self.values.get(&dimension).is_some_and(|known| {
-            known.iter().filter(|other| dimension.limit(other) == budget).count() >= budget
-        })
+            counted = Profile::new(|dimension| {
+                if dimension == coarser { Value::other() } else { counted.get(dimension).clone() }
+            });
+        }
+        counted
     }
 }
 
@@ -179,7 +198,6 @@ impl From<Row> for Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::OTHER;
 
     fn profile(version: &str, os: &str) -> Profile {
         Profile::new(|dimension| {
@@ -195,53 +213,46 @@ mod tests {
         })
     }
 
-    /// The version and the operating system of the bounded profile.
-    fn bounded(known: &Profiles, profile: &Profile) -> [String; 2] {
-        let bounded = known.bounded(profile);
-        [Dimension::ImageVersion, Dimension::Os].map(|dimension| bounded.get(dimension).to_string())
-    }
-
-    fn knowing(profiles: impl Iterator<Item = Profile>) -> Profiles {
+    /// So many combinations.
+    fn crowd(profiles: usize) -> Profiles {
         let mut known = Profiles::default();
-        profiles.zip(1..).for_each(|(profile, number)| known.remember(profile, number));
+        for number in 1..=profiles {
+            let profile = profile(&format!("v{number}.0"), "freebsd");
+            known.remember(profile, i64::try_from(number).unwrap(), &Labels::default());
+        }
         known
     }
 
-    #[test]
-    fn past_its_limit_a_new_value_is_other_and_a_known_one_is_itself() {
-        let known = knowing((0..50).map(|number| profile("v1.0.0", &format!("os{number}"))));
-        assert_eq!(bounded(&known, &profile("v1.0.0", "os50")), ["v1.0.0", OTHER]);
-        assert_eq!(bounded(&known, &profile("v1.0.0", "os49")), ["v1.0.0", "os49"]);
+    /// The values that a new combination counts as, beside so many others.
+    fn counted(profiles: usize) -> [String; Dimension::ALL.len()] {
+        // No version is accepted here, so the version is known least.
+        let bounded = crowd(profiles).bounded(&profile("v0.1", "linux"), &Labels::default());
+        Dimension::ALL.map(|dimension| bounded.get(dimension).to_string())
     }
 
     #[test]
-    fn nightly_versions_cannot_push_out_releases() {
-        let known = knowing((0..300).map(|night| profile(&format!("nightly-{night}"), "linux")));
-        assert_eq!(bounded(&known, &profile("nightly-x", "linux")), [OTHER, "linux"]);
-        assert_eq!(bounded(&known, &profile("v11.0.0", "linux")), ["v11.0.0", "linux"]);
-    }
-
-    /// So many combinations of versions and systems.
-    fn crowd(profiles: usize) -> impl Iterator<Item = Profile> {
-        (0..profiles).map(|n| profile(&format!("v{}.0", n / 12), &format!("os{}", n % 12)))
-    }
-
-    #[test]
-    fn past_all_profiles_a_release_is_still_itself() {
-        let bounded = knowing(crowd(MAX_PROFILES)).bounded(&profile("v9999.0", "linux"));
-        for dimension in Dimension::ALL {
-            let expected = match dimension {
-                Dimension::ImageVersion => "v9999.0",
-                Dimension::Architecture => "aarch64",
-                _ => OTHER,
-            };
-            assert_eq!(&**bounded.get(dimension), expected);
+    fn a_combination_past_the_bound_is_other_in_its_least_known_dimensions() {
+        let [o, unknown] = ["other", "unknown"];
+        let cases = [
+            (MOST[0] - 1, ["v0.1", "aarch64", "linux", unknown, "postgres", "1.0"]),
+            (MOST[0], [o, "aarch64", "linux", unknown, "postgres", "1.0"]),
+            (MOST[1], [o, "aarch64", "linux", unknown, "postgres", o]),
+            (MOST[2], [o, "aarch64", "linux", o, "postgres", o]),
+            (MOST[3], [o, "aarch64", o, o, "postgres", o]),
+            (MOST[4], [o, "aarch64", o, o, o, o]),
+            (MOST[5], [o, o, o, o, o, o]),
+        ];
+        for (profiles, expected) in cases {
+            assert_eq!(counted(profiles), expected, "beside {profiles}");
         }
     }
 
+    /// A coarser combination that is there already is better than a still coarser new one.
     #[test]
-    fn past_the_reserve_a_new_one_is_other_throughout() {
-        let bounded = knowing(crowd(MAX_PROFILES + RESERVE)).bounded(&profile("v9999.0", "linux"));
-        assert!(Dimension::ALL.iter().all(|&dimension| &**bounded.get(dimension) == OTHER));
+    fn a_combination_past_the_bound_counts_as_a_known_one() {
+        let mut known = crowd(MOST[5]);
+        let without_version = profile("other", "linux");
+        known.remember(without_version.clone(), -1, &Labels::default());
+        assert_eq!(known.bounded(&profile("v0.1", "linux"), &Labels::default()), without_version);
     }
 }

@@ -38,7 +38,7 @@ pub struct Breakdown {
 }
 
 /// Starts and heartbeats of a profile, of all time.
-type Counts = (i64, u64, u64);
+pub(super) type Counts = (i64, u64, u64);
 
 impl Database {
     /// Totals of all reports.
@@ -99,7 +99,7 @@ impl Database {
 }
 
 /// Counts of all profiles, in one row: a thousand rows would take longer than their contents.
-async fn counts(snapshot: &mut SqliteConnection) -> sqlx::Result<Vec<Counts>> {
+pub(super) async fn counts(snapshot: &mut SqliteConnection) -> sqlx::Result<Vec<Counts>> {
     let counts = sqlx::query_scalar!(
         r#"SELECT json_group_array(json_array(profile, starts, heartbeats)) AS "counts!"
            FROM counts WHERE span = 0"#

@@ -12,6 +12,7 @@ mod startup;
 mod stretches;
 mod table;
 mod timeseries;
+mod values;
 
 pub use active::ActiveInstances;
 pub use activity_at::Activity;
@@ -21,6 +22,7 @@ pub use newest_reports::{ReportFilter, StoredReport};
 pub use startup::StartupBreakdown;
 pub use table::{Groups, Table};
 pub use timeseries::{Interval, Period};
+pub use values::{ListedValue, ValueState};
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! Storing of a batch of reports, with the counts of their hours.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use super::Open;
+use super::{Open, labels::Seen};
 use crate::{
     domain::{Report, ReportKind},
     storage::{instance_key, json},
@@ -20,13 +21,20 @@ impl Open {
         reports: impl Iterator<Item = (i64, &Report)>,
         position: Option<ImportPosition<'_>>,
     ) -> sqlx::Result<()> {
-        self.profiles.begin_batch();
-        let mut rows = Vec::with_capacity(reports.size_hint().0);
-        for (received_at, report) in reports {
+        let mut reports: Vec<Pending<'_>> = reports
+            .map(|(received_at, report)| {
+                let seen = Seen::new(instance_key::to_hex(&report.instance_id), received_at);
+                let profile = self.profiles.settled(&report.profile);
+                Pending { received_at, seen, report, profile }
+            })
+            .collect();
+        self.number_profiles(&mut reports).await?;
+        let mut rows = Vec::with_capacity(reports.len());
+        for Pending { received_at, seen, report, profile } in reports {
             rows.push((
                 received_at,
-                instance_key::to_hex(&report.instance_id),
-                self.profiles.number(&mut self.connection, &report.profile).await?,
+                seen.instance,
+                profile,
                 i32::from(report.kind == ReportKind::Heartbeat),
                 report.startup_ms,
                 report.timestamp.map(Timestamp::as_millisecond),
@@ -34,12 +42,68 @@ impl Open {
         }
         let count = rows.len();
         let (rows, (source, last_row)) = (json::encode(&rows)?, position.unzip());
-        sqlx::query_file!("src/storage/write/store_batch.sql", rows, source, last_row)
-            .execute(&mut self.connection)
-            .await?;
+        let changes = &self.labels.changes;
+        let unproven = encode_some(&changes.unproven)?;
+        let sightings = encode_some(&changes.sightings)?;
+        let displaced = encode_some(&changes.displaced)?;
+        let accepted = encode_some(&changes.accepted)?;
+        sqlx::query_file!(
+            "src/storage/write/store_batch.sql",
+            rows,
+            source,
+            last_row,
+            unproven,
+            sightings,
+            displaced,
+            accepted
+        )
+        .execute(&mut self.connection)
+        .await?;
+        if self.labels.end_batch() {
+            self.profiles.settle(&self.labels);
+        }
         self.unindexed = self.unindexed.saturating_add(count);
         Ok(())
     }
+
+    /// Numbers the profiles that are not settled: their values may get a label by these reports, or
+    /// have none.
+    async fn number_profiles(&mut self, reports: &mut [Pending<'_>]) -> sqlx::Result<()> {
+        if reports.iter().all(|report| report.profile.is_some()) {
+            return Ok(());
+        }
+        self.profiles.begin_batch();
+        let unsettled = reports.iter().filter(|report| report.profile.is_none());
+        let seen = unsettled.map(|pending| (&pending.report.profile, &pending.seen));
+        if self.labels.prepare(&mut self.connection, seen).await? {
+            self.profiles.settle(&self.labels);
+        }
+        let last = reports.len() - 1;
+        for (place, pending) in reports.iter_mut().enumerate() {
+            if pending.profile.is_none() {
+                let counted =
+                    self.labels.apply(&pending.report.profile, &pending.seen, last - place);
+                let number =
+                    self.profiles.number(&mut self.connection, &counted, &self.labels).await?;
+                pending.profile = Some(number);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A report of a batch.
+struct Pending<'a> {
+    received_at: i64,
+    seen: Seen,
+    report: &'a Report,
+    /// Number of its profile, once it is known.
+    profile: Option<i64>,
+}
+
+/// A JSON array; `None` for an empty one.
+fn encode_some<T: Serialize>(rows: &[T]) -> sqlx::Result<Option<String>> {
+    if rows.is_empty() { Ok(None) } else { json::encode(&rows).map(Some) }
 }
 
 #[cfg(test)]
@@ -49,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{Dimension, ReportBody},
-        storage::Database,
+        storage::{Database, ReportFilter},
     };
 
     fn report(id: &str) -> Report {
@@ -57,30 +121,42 @@ mod tests {
         body.into_report().unwrap()
     }
 
-    /// An import beside a server uses up the names of systems that the server would keep apart.
+    /// An import beside a server uses up the budget of releases, and proves a value.
     #[tokio::test]
     async fn profiles_of_another_process_count_against_the_bounds() {
         let folder = TempDir::new().unwrap();
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let with = |os: String| {
-            let (id, os) = (Some("a".into()), Some(os));
-            let body = ReportBody { instance_id: id, os, ..ReportBody::default() };
+        let with = |id: &str, version: String, os: &str| {
+            let (instance_id, image_version) = (Some(id.into()), Some(version));
+            let os = Some(os.into());
+            let body = ReportBody { instance_id, image_version, os, ..ReportBody::default() };
             body.into_report().unwrap()
         };
+        let release = |number: usize| format!("v{}.{}.0", number / 100, number % 100);
         let mut server = database.writer();
-        server.store(now, &[with("ours".into())]).await.unwrap();
+        server.store(now, &[with("a", release(1500), "odd")]).await.unwrap();
         let mut import = database.writer();
-        let many: Vec<Report> = (0..200).map(|number| with(format!("os{number}"))).collect();
+        let many: Vec<Report> = (0..1200).map(|n| with("b", release(n), "odd")).collect();
         import.store(now, &many).await.unwrap();
+        let next = now + jiff::SignedDuration::from_hours(24);
+        import.store(next, &[with("c", release(1), "odd")]).await.unwrap();
         import.close().await.unwrap();
-        server.store(now, &[with("late".into()), with("os1".into())]).await.unwrap();
-        let profiles = database.profiles().await.unwrap();
-        let systems: Vec<_> =
-            profiles.iter().map(|(_, profile)| &**profile.get(Dimension::Os)).collect();
-        assert!(systems.contains(&"os1") && systems.contains(&"other"), "{systems:?}");
-        assert!(!systems.contains(&"late"), "{systems:?}");
+        let late = [
+            with("d", release(1600), "odd"),
+            with("d", release(1), "odd"),
+            with("d", release(1500), "odd"),
+        ];
+        server.store(next, &late).await.unwrap();
+        let stored = database.newest_reports(&ReportFilter::default(), 3).await.unwrap();
+        let labels: Vec<_> = stored
+            .iter()
+            .map(|report| {
+                [Dimension::ImageVersion, Dimension::Os].map(|name| &**report.profile.get(name))
+            })
+            .collect();
+        assert_eq!(labels, [["v15.0.0", "odd"], ["v0.1.0", "odd"], ["other", "odd"]]);
     }
 
     #[tokio::test]

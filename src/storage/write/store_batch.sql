@@ -2,7 +2,10 @@
 --
 -- The parameters, each used once: the reports, a JSON array of [received_at, instance, profile,
 -- heartbeat, startup_ms, client_at]; the source of an import and its last row in the batch, both
--- NULL for reports that come over the wire.
+-- NULL for reports that come over the wire; the changes of values, JSON arrays or NULL for none: those
+-- without a label, as [reports stored after theirs, instance, dimension, value]; sightings, as
+-- [dimension, value, instance, day]; releases that lose their label; values that get one, as
+-- [dimension, value, proven].
 BEGIN IMMEDIATE;
 
 -- jsonb_each hands each row on in binary; json_each would write it as text, for `->>` to parse
@@ -44,5 +47,28 @@ ON CONFLICT DO UPDATE SET
 INSERT OR ROLLBACK INTO imports (source, last_row)
 SELECT source, last_row FROM (SELECT ? AS source, ? AS last_row) WHERE source IS NOT NULL
 ON CONFLICT DO UPDATE SET last_row = excluded.last_row;
+
+-- The instance is compared so that a value is linked to its own report or to none.
+INSERT OR ROLLBACK INTO unproven_values (report, dimension, value)
+SELECT reports.id, given.value ->> 2, given.value ->> 3
+FROM jsonb_each(?) AS given
+CROSS JOIN reports ON reports.id = last_insert_rowid() - (given.value ->> 0)
+WHERE reports.instance = unhex(given.value ->> 1);
+
+INSERT OR ROLLBACK INTO sightings (dimension, value, instance, day)
+SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3
+FROM jsonb_each(?)
+WHERE true
+ON CONFLICT DO NOTHING;
+
+DELETE FROM accepted_values
+WHERE dimension = 'image_version' AND proven = 0
+    AND value IN (SELECT displaced.value FROM json_each(?) AS displaced);
+
+INSERT OR ROLLBACK INTO accepted_values (dimension, value, proven)
+SELECT value ->> 0, value ->> 1, value ->> 2
+FROM jsonb_each(?)
+WHERE true
+ON CONFLICT DO UPDATE SET proven = max(proven, excluded.proven);
 
 COMMIT;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{fleet::Fleet, record_samples::Recorded};
+use super::{Labels, fleet::Fleet, record_samples::Recorded};
 use crate::{
     domain::{Hour, Report},
     storage::{Result, profiles::Profiles},
@@ -29,6 +29,7 @@ pub struct Writer {
 pub struct Open {
     pub connection: SqliteConnection,
     pub profiles: Profiles,
+    pub labels: Labels,
     /// Last hour whose end is taken; `None` if it is not known.
     pub closed_hour: Option<Hour>,
     /// State at the end of that hour, while nothing is indexed.
@@ -164,10 +165,12 @@ impl Writer {
     async fn connection(&mut self) -> sqlx::Result<&mut Open> {
         if self.open.is_none() {
             let mut connection = self.options.connect().await?;
-            let profiles = Profiles::load(&mut connection).await?;
+            let labels = Labels::load(&mut connection).await?;
+            let profiles = Profiles::load(&mut connection, &labels).await?;
             self.open = Some(Open {
                 connection,
                 profiles,
+                labels,
                 closed_hour: None,
                 fleet: None,
                 thinned: None,

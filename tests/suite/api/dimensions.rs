@@ -20,6 +20,9 @@ fn only(rows: &Value) -> &Value {
 #[tokio::test]
 async fn each_dimension_has_its_own_values_in_every_answer() {
     let app = App::start().await;
+    for dimension in Dimension::ALL {
+        app.accept(dimension, &value(dimension)).await;
+    }
     let mut body = json!({ "instance_id": "one", "startup_time_ms": 700 });
     for dimension in Dimension::ALL {
         body[dimension.name()] = value(dimension).into();

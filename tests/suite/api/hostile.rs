@@ -23,12 +23,13 @@ async fn filled() -> App {
     let folder = TempDir::new().unwrap();
     let database = Database::open(&config(&folder).database_url).await.unwrap();
     let until: Timestamp = BEGIN.parse().unwrap();
+    let architectures = ["aarch64", "armv6l", "armv7l", "i686", "ppc64le", "riscv64", "x86_64"];
     let reports = (0..REPORTS).map(|number| {
         let age = SignedDuration::from_secs((REPORTS - number) * 100 * 86_400 / REPORTS);
         let body = ReportBody {
             instance_id: Some(format!("i{}", number % 5000)),
             image_version: Some(format!("v11.{}.0", number % 40)),
-            architecture: Some(format!("a{}", number % 7)),
+            architecture: Some(architectures[usize::try_from(number % 7).unwrap()].into()),
             startup_time_ms: Some(number % 30_000),
             ..ReportBody::default()
         };

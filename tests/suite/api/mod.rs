@@ -25,3 +25,4 @@ mod reference;
 mod rollups;
 mod scrape;
 mod simulate;
+mod values;

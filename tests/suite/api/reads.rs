@@ -1,6 +1,7 @@
 //! The read routes: what they answer over a fleet and on an empty server.
 
 use insta::assert_snapshot;
+use mattermost_telemetry::domain::Dimension;
 use reqwest::header;
 use serde_json::{Value, json};
 
@@ -97,6 +98,7 @@ async fn an_instance_leaves_a_window_when_it_has_passed() {
 #[tokio::test]
 async fn pages_lead_through_all_reports() {
     let app = App::start().await;
+    app.accept(Dimension::ImageVersion, "v11.1.0-rc+1").await;
     for number in 0..7 {
         let version = if number % 2 == 0 { "11.0.0" } else { "11.1.0-rc+1" };
         app.report(&report(&number.to_string(), json!({"image_version": version}))).await;

@@ -1,6 +1,7 @@
 //! The metrics as Prometheus scrapes them.
 
 use insta::assert_snapshot;
+use mattermost_telemetry::domain::Dimension;
 use reqwest::{Method, header};
 use serde_json::json;
 
@@ -24,6 +25,7 @@ fn steady(text: &str) -> String {
 #[tokio::test]
 async fn both_text_formats() {
     let app = App::start_with(|config| config.instance_rate_limit_per_hour = 2).await;
+    app.accept(Dimension::Os, "a \"quoted\\name\"").await;
     app.report(&stock("a")).await;
     app.report(&report("b", json!({"architecture": "x86_64", "os": "a \"quoted\\name\""}))).await;
     app.report(&report("a", json!({"event": "heartbeat"}))).await;

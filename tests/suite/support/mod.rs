@@ -17,7 +17,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use mattermost_telemetry::{app, clock::Clock, config::Config, storage::Database};
+use mattermost_telemetry::{
+    app,
+    clock::Clock,
+    config::Config,
+    domain::{self, Dimension},
+    storage::Database,
+};
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
@@ -147,6 +153,14 @@ impl App {
         let response = self.request(Method::POST, "/collect").json(body).send().await.unwrap();
         assert_eq!(response.status(), 200, "{body}: {}", response.text().await.unwrap());
         self.indexed().await;
+    }
+
+    /// Gives a value a label of its own, as `values accept` does.
+    pub async fn accept(&self, dimension: Dimension, value: &str) {
+        let value = domain::Value::parse(dimension, Some(value.to_owned())).unwrap();
+        let mut writer = self.database.writer();
+        assert!(writer.accept_value(dimension, &value).await.unwrap());
+        writer.leave().await.unwrap();
     }
 
     /// Waits until the reports that are stored are indexed, and the hours before them closed. That
