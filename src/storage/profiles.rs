@@ -4,12 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use sqlx::SqliteConnection;
 
-use super::write::Labels;
+use super::write::{Labels, Standing};
 use crate::domain::{Dimension, OTHER, Profile, Value};
 
 /// Number of profiles up to which a new one is added, by how many of its values are `other`. A real
 /// fleet has some hundreds. Past the first bound, which made-up combinations reach, a new combination
-/// counts as a coarser one: `other` in its least-known dimensions.
+/// counts as a coarser one: `other` in its least-known dimensions. A release on trust has half the room,
+/// so that a flood of made-up ones leaves the other half to the rest.
 const MOST: [usize; Dimension::ALL.len() + 1] =
     [10_000, 10_400, 10_800, 11_200, 12_000, 14_000, usize::MAX];
 
@@ -132,7 +133,11 @@ impl Profiles {
         let mut counted = profile.clone();
         for coarser in order {
             let others = Dimension::ALL.iter().filter(|&&other| **counted.get(other) == *OTHER);
-            if self.numbers.contains_key(&counted) || self.numbers.len() < MOST[others.count()] {
+            let version = counted.get(Dimension::ImageVersion);
+            let standing = labels.standing(Dimension::ImageVersion, version);
+            let on_trust = standing == Some(Standing::OnTrust);
+            let most = MOST[others.count()] / if on_trust { 2 } else { 1 };
+            if self.numbers.contains_key(&counted) || self.numbers.len() < most {
                 break;
             }
             counted = Profile::new(|dimension| {

@@ -9,7 +9,7 @@ mod store_batch;
 mod writer;
 
 pub(super) use fleet::{Fleet, Snapshot, closed_until, last_end};
-pub(super) use labels::Labels;
+pub(super) use labels::{Labels, Standing};
 pub use record_samples::{LONGEST_GAP, Sample, is_counter};
 pub(super) use record_samples::{SAMPLES_KEPT_DAYS, minute};
 pub(super) use roll_up_hours::roll_up_hours;

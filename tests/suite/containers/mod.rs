@@ -3,7 +3,6 @@
 //! These tests need a Docker engine, its command-line client with Compose, and the static binary
 //! (`docs/delivery.md`). They fail where one of these is missing.
 
-mod client;
 mod compose;
 mod durability;
 mod grafana;

@@ -55,6 +55,7 @@ impl Evidence {
     }
 
     fn needs_day(&self, day: i64) -> bool {
-        self.days.len() < DAYS && !self.days.contains(&day)
+        // A report without a date is of no day.
+        day >= 0 && self.days.len() < DAYS && !self.days.contains(&day)
     }
 }

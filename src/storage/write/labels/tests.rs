@@ -323,3 +323,71 @@ async fn values_that_were_told_apart_keep_their_labels() {
         [ValueState::Accepted, ValueState::OnTrust, ValueState::Accepted, ValueState::Waiting]
     );
 }
+
+/// Made-up releases, each on many machines, leave room for combinations of what is known.
+#[tokio::test]
+async fn releases_on_trust_cannot_use_up_the_combinations() {
+    let (_folder, database, mut writer, now) = fresh().await;
+    let systems = ["linux", "darwin", "freebsd", "debian", "ubuntu", "alpine", "arch"];
+    for os in systems {
+        let reports: Vec<_> =
+            (0..900).map(|n| report(1, &format!("v{}.{}.0", 20 + n / 100, n % 100), os)).collect();
+        writer.store(now, &reports).await.unwrap();
+    }
+    let profiles = database.profiles().await.unwrap().len();
+    assert!((5000..5100).contains(&profiles), "{profiles}");
+    // A proven release, on a machine that none has reported before.
+    let release = |instance, os| report(instance, "v11.0.0", os);
+    writer.store(now, &[1, 2, 3].map(|instance| release(instance, "linux"))).await.unwrap();
+    let next = now + SignedDuration::from_hours(24);
+    writer.store(next, &[release(1, "linux"), release(1, "netbsd")]).await.unwrap();
+    let newest = database.newest_reports(&ReportFilter::default(), 1).await.unwrap();
+    let labels = VARIED.map(|dimension| newest[0].profile.get(dimension).to_string());
+    assert_eq!(labels, ["v11.0.0", "netbsd"]);
+}
+
+/// Imported reports prove a value by the times at which they were received.
+#[tokio::test]
+async fn an_import_proves_values_by_its_own_times() {
+    let (_folder, database, mut writer, now) = fresh().await;
+    let at = |hours| now - SignedDuration::from_hours(hours);
+    let odd = |instance| report(instance, "v11.0.0", "odd");
+    let even = |instance| report(instance, "v11.0.0", "even");
+    let reports = [
+        (at(480), odd(1)),
+        (at(480), even(1)),
+        (at(481), even(2)),
+        (at(960), odd(2)),
+        (at(482), even(3)),
+        (at(480), odd(3)),
+    ];
+    writer.import_reports(reports, now, |_| ()).await.unwrap();
+    let expected = [("odd", 1), ("other", 5)].map(|(label, n)| (label.to_owned(), n));
+    assert_eq!(counts(&database, Dimension::Os).await, BTreeMap::from(expected));
+}
+
+/// A batch that fails leaves no label and no proof.
+#[tokio::test]
+async fn a_batch_that_is_not_stored_proves_nothing() {
+    let (_folder, database, mut writer, now) = fresh().await;
+    let next = now + SignedDuration::from_hours(24);
+    let odd = |instance| report(instance, "v11.0.0", "odd");
+    writer.store(now, &[odd(1), odd(2)]).await.unwrap();
+    let change = async |writer: &mut Writer, sql: &'static str| {
+        let changed =
+            writer.run(async |open| sqlx::raw_sql(sql).execute(&mut open.connection).await);
+        changed.await.unwrap();
+    };
+    let fail = "CREATE TRIGGER fail AFTER INSERT ON accepted_values BEGIN
+        SELECT RAISE(ABORT, 'no'); END";
+    change(&mut writer, fail).await;
+    writer.store(next, &[odd(3), report(3, "v11.1.0", "linux")]).await.unwrap_err();
+    change(&mut writer, "DROP TRIGGER fail").await;
+    writer.store(next, &[odd(2)]).await.unwrap();
+    let expected = BTreeMap::from([("other".to_owned(), 3)]);
+    assert_eq!(counts(&database, Dimension::Os).await, expected);
+    let listed = database.values().await.unwrap();
+    let values: Vec<_> = listed.iter().map(|row| (&*row.value, row.instances, row.days)).collect();
+    // The version was proven neither: of two instances on two days.
+    assert_eq!(values, [("v11.0.0", 2, 2), ("odd", 2, 2)]);
+}
