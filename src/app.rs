@@ -1,6 +1,6 @@
 //! Wiring of the parts: they are built, run until a signal, and ended in order.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{cell::Cell, io, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::{
@@ -45,9 +45,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
     let database = Database::open_alone(&config.database_url).await?;
     let mut writer = database.writer();
+    let printed = Cell::new(0);
     let taken_over = writer
         .take_over(clock, |moved| {
-            if moved.reports % 100_000 == 0 {
+            let now = moved.reports / 100_000;
+            if printed.replace(now) < now {
                 tracing::info!(reports = moved.reports, "taking over the reference database");
             }
         })

@@ -21,11 +21,11 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     clock.right()?;
-    let database = Database::open(&arguments.database.database_url).await?;
+    let database = Database::open_to_import(&arguments.database.database_url).await?;
     let mut writer = database.writer();
     let printed = Cell::new(0);
-    let Moved { reports, altered } = writer
-        .import_reference(&arguments.file, &clock, |moved| {
+    let Moved { reports, known, altered } = writer
+        .import_reference(&arguments.file, database.is_alone(), &clock, |moved| {
             let now = moved.reports / 100_000;
             if printed.replace(now) < now {
                 eprintln!("imported {} reports", moved.reports);
@@ -34,6 +34,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .await?;
     database.close().await;
     writer.leave().await?;
-    println!("imported {reports} new reports; {altered} broke a rule and were cut to fit");
+    println!(
+        "imported {reports} new reports, {known} were there already; {altered} broke a rule and were \
+         cut to fit"
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::MAX_STARTUP_MS;
+use super::{MAX_STARTUP_MS, ReportId};
 
 /// A value that was dropped: its field, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,22 @@ pub enum Dropped {
     EmptyTimestamp,
     /// A timestamp in another form than that of RFC 3339, or of a day or an hour that does not exist.
     TimestampForm,
+    /// A report's id without a text.
+    EmptyReportId,
+    /// A report's id that is no UUID, or the nil one.
+    ReportIdForm,
 }
 
 impl Dropped {
     /// Every field with every reason.
-    pub const ALL: [Self; 4] =
-        [Self::NegativeStartup, Self::TooLongStartup, Self::EmptyTimestamp, Self::TimestampForm];
+    pub const ALL: [Self; 6] = [
+        Self::NegativeStartup,
+        Self::TooLongStartup,
+        Self::EmptyTimestamp,
+        Self::TimestampForm,
+        Self::EmptyReportId,
+        Self::ReportIdForm,
+    ];
 
     /// Name of the field.
     #[must_use]
@@ -34,6 +44,7 @@ impl Dropped {
         match self {
             Self::NegativeStartup | Self::TooLongStartup => "startup_time_ms",
             Self::EmptyTimestamp | Self::TimestampForm => "timestamp",
+            Self::EmptyReportId | Self::ReportIdForm => "report_id",
         }
     }
 
@@ -43,8 +54,8 @@ impl Dropped {
         match self {
             Self::NegativeStartup => "negative",
             Self::TooLongStartup => "too-long",
-            Self::EmptyTimestamp => "empty",
-            Self::TimestampForm => "form",
+            Self::EmptyTimestamp | Self::EmptyReportId => "empty",
+            Self::TimestampForm | Self::ReportIdForm => "form",
         }
     }
 }
@@ -64,6 +75,14 @@ pub(super) fn timestamp_fault(text: &str) -> Option<Dropped> {
         return Some(Dropped::EmptyTimestamp);
     }
     text.parse::<Timestamp>().is_err().then_some(Dropped::TimestampForm)
+}
+
+/// Returns the reason for which a report's id is of no use.
+pub(super) fn report_id_fault(text: &str) -> Option<Dropped> {
+    if text.is_empty() {
+        return Some(Dropped::EmptyReportId);
+    }
+    ReportId::parse(text).is_none().then_some(Dropped::ReportIdForm)
 }
 
 /// Reads a number and rounds it. One that no `i64` holds becomes the nearest.

@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use validator::{Validate, ValidationError, ValidationErrors};
 
 use super::{
-    Dimension, Dropped, InstanceId, MAX_ID_CHARS, MAX_VALUE_CHARS, Profile, UNKNOWN, Value,
-    dropped, normal_form,
+    Dimension, Dropped, InstanceId, MAX_ID_CHARS, MAX_VALUE_CHARS, Profile, ReportId, UNKNOWN,
+    Value, dropped, normal_form,
 };
 
 /// Longest startup time: a day, in milliseconds. A longer one is a broken clock.
@@ -38,6 +38,8 @@ pub struct Report {
     pub startup_ms: Option<i64>,
     /// Time by the client's clock. Kept, never used for counting.
     pub timestamp: Option<Timestamp>,
+    /// Id of the report itself, by which it is known when it is sent again.
+    pub report_id: Option<ReportId>,
 }
 
 /// Report as it is sent. Unknown fields are ignored, so that a newer client is not
@@ -118,6 +120,12 @@ pub struct ReportBody {
     #[validate(custom(function = event_kind))]
     #[schema(value_type = Option<ReportKind>)]
     pub event: Option<String>,
+    /// A UUID of the report. The same one of the same instance within 48 hours of running is
+    /// acknowledged and not counted again, so that a client may retry. One in another form is
+    /// dropped, and the report is counted.
+    #[serde(default, deserialize_with = "dropped::text_or_number")]
+    #[schema(example = "0f8fad5b-d9cb-469f-a165-70867728950e")]
+    pub report_id: Option<String>,
 }
 
 impl ReportBody {
@@ -133,6 +141,7 @@ impl ReportBody {
             startup_time_ms: self.startup_time_ms.filter(|&time| time != 0), // 0 is not measured.
             timestamp: self.timestamp.map(|time| time.trim().to_owned()),
             event: self.event.map(normal_form::folded).as_deref().and_then(present),
+            report_id: self.report_id.map(|id| id.trim().to_owned()),
             ..self
         }
     }
@@ -190,13 +199,17 @@ impl ReportBody {
     fn drop_faults(&mut self) -> Vec<Dropped> {
         let startup = self.startup_time_ms.and_then(dropped::startup_fault);
         let timestamp = self.timestamp.as_deref().and_then(dropped::timestamp_fault);
+        let report_id = self.report_id.as_deref().and_then(dropped::report_id_fault);
         if startup.is_some() {
             self.startup_time_ms = None;
         }
         if timestamp.is_some() {
             self.timestamp = None;
         }
-        startup.into_iter().chain(timestamp).collect()
+        if report_id.is_some() {
+            self.report_id = None;
+        }
+        startup.into_iter().chain(timestamp).chain(report_id).collect()
     }
 
     /// The field of a dimension.
@@ -227,6 +240,7 @@ impl ReportBody {
             kind,
             startup_ms: self.startup_time_ms.filter(|_| kind == ReportKind::Start),
             timestamp: self.timestamp.and_then(|time| time.parse().ok()),
+            report_id: self.report_id.as_deref().and_then(ReportId::parse),
         }
     }
 }
@@ -239,6 +253,7 @@ impl From<Report> for ReportBody {
             startup_time_ms: report.startup_ms,
             timestamp: report.timestamp.map(|time| time.to_string()),
             event: (report.kind == ReportKind::Heartbeat).then(|| "heartbeat".to_owned()),
+            report_id: report.report_id.map(|id| id.to_string()),
             ..Self::default()
         };
         for dimension in Dimension::ALL {
@@ -321,10 +336,11 @@ mod tests {
                 any::<i32>().prop_map(|at| Some(Timestamp::from_second(at.into()).unwrap().to_string())),
             ],
             event in text(),
+            report_id in prop_oneof![text(), "[0-9a-f]{32}".prop_map(Some)],
         ) -> ReportBody {
             ReportBody {
                 instance_id, image_version, architecture, os, container_runtime,
-                startup_time_ms, db_type, telemetry_version, timestamp, event,
+                startup_time_ms, db_type, telemetry_version, timestamp, event, report_id,
             }
         }
     }

@@ -111,6 +111,8 @@ pub struct WriterThread {
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
+    /// Time up to which running is counted, by the monotonic clock.
+    ran_until: Instant,
     /// Time of the last attempt to index reports.
     indexed: Instant,
     /// True if that attempt failed.
@@ -142,6 +144,7 @@ impl WriterThread {
             retention,
             metrics,
             failing,
+            ran_until: Instant::now(),
             indexed: Instant::now(),
             indexing_fails: false,
             closed_at,
@@ -208,8 +211,11 @@ impl WriterThread {
         self.observe_clock().await;
         let result = self.writer.store_at(self.clock.received_at(), &reports).await;
         self.note(&result);
-        if result.is_ok() {
-            self.metrics.committed(reports.iter().map(|report| report.kind), begun.elapsed());
+        if let Ok(stored) = &result {
+            let new = reports.iter().enumerate();
+            let new = new.filter(|(place, _)| stored.repeated.binary_search(place).is_err());
+            self.metrics.committed(new.map(|(_, report)| report.kind), begun.elapsed());
+            self.metrics.report_ids(stored);
             // A reader finds a report indexed as soon as it is answered, unless there is load.
             // Under load many reports are indexed together, at a fraction of the cost.
             let unindexed = self.writer.unindexed();
@@ -223,7 +229,7 @@ impl WriterThread {
                 self.index().await;
             }
         }
-        let answer = result.map_err(|_| Refused::NotStored);
+        let answer = result.map(|_| ()).map_err(|_| Refused::NotStored);
         for caller in callers {
             // The caller may be gone.
             let _ = caller.send(answer);
@@ -367,6 +373,7 @@ impl WriterThread {
         if self.clock.state() != ClockState::Wrong {
             self.record(queue.len()).await;
         }
+        self.forget_report_ids(queue).await;
         if !self.may_index() {
             // A report is indexed before it is pruned.
             return;
@@ -401,6 +408,33 @@ impl WriterThread {
         }
     }
 
+    /// Counts the time of running, and forgets ids of reports after 48 hours of it, as long as no report
+    /// waits.
+    async fn forget_report_ids(&mut self, queue: &mpsc::Receiver<Waiting>) {
+        let minutes = self.ran_until.elapsed().as_secs() / 60;
+        let mut result = Ok(());
+        if minutes > 0 {
+            result = self.writer.ran(minutes).await;
+            if result.is_ok() {
+                self.ran_until += Duration::from_secs(minutes * 60);
+            }
+        }
+        while result.is_ok() && queue.is_empty() && !queue.is_closed() {
+            match self.writer.forget_report_ids().await {
+                Ok((forgotten, left)) => {
+                    self.metrics.report_ids_left(left);
+                    if forgotten == 0 {
+                        return;
+                    }
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        if let Err(error) = result {
+            tracing::error!(%error, "cannot forget ids of reports");
+        }
+    }
+
     /// Keeps a sample of the metrics while `waiting` reports wait.
     async fn record(&mut self, waiting: usize) {
         let samples = self.metrics.samples(Sizes::of(&self.database, waiting));
@@ -410,9 +444,9 @@ impl WriterThread {
     }
 
     /// Logs the first of several reports that were not stored, and the recovery.
-    fn note(&mut self, result: &storage::Result<()>) {
+    fn note<T>(&mut self, result: &storage::Result<T>) {
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the database can be written again");
                     self.indexing_fails = false;

@@ -21,7 +21,7 @@ use prometheus_client::{
 use super::catalogue::{BUCKET_LABEL, Description, bucket_label};
 use crate::{
     domain::{ClockState, Dropped, ReportKind},
-    storage::{Database, Sample},
+    storage::{Database, Sample, Stored},
 };
 
 /// Beginning of the names of these metrics, before an underscore.
@@ -110,6 +110,9 @@ pub struct Metrics {
     batch_reports: Histogram,
     commit_seconds: Histogram,
     pruned: Counter,
+    repeated: Counter,
+    report_ids: Gauge,
+    report_ids_forgotten: Counter,
     queue: Gauge,
     database_bytes: Gauge,
     log_bytes: Gauge,
@@ -142,6 +145,9 @@ impl Metrics {
             batch_reports: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             pruned: Counter::default(),
+            repeated: Counter::default(),
+            report_ids: Gauge::default(),
+            report_ids_forgotten: Counter::default(),
             queue: Gauge::default(),
             database_bytes: Gauge::default(),
             log_bytes: Gauge::default(),
@@ -178,50 +184,66 @@ impl Metrics {
             Unit::Seconds,
             metrics.commit_seconds.clone(),
         );
+        metrics.register_upkeep(&mut registry);
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
+    }
+
+    /// Registers what does not belong to a single report.
+    fn register_upkeep(&self, registry: &mut Registry) {
         registry.register(
             "reports_pruned",
             "Single reports deleted for their age since the start",
-            metrics.pruned.clone(),
+            self.pruned.clone(),
         );
         registry.register(
-            "queue_reports",
-            "Reports that wait for the writer",
-            metrics.queue.clone(),
+            "reports_repeated",
+            "Reports not counted again since the start, as their report_id is remembered",
+            self.repeated.clone(),
         );
+        registry.register(
+            "report_ids",
+            "Values of report_id that are remembered",
+            self.report_ids.clone(),
+        );
+        registry.register(
+            "report_ids_forgotten",
+            "Values of report_id forgotten before their time since the start, as there are too many",
+            self.report_ids_forgotten.clone(),
+        );
+        registry.register("queue_reports", "Reports that wait for the writer", self.queue.clone());
         registry.register_with_unit(
             "database",
             "Size of the database file",
             Unit::Bytes,
-            metrics.database_bytes.clone(),
+            self.database_bytes.clone(),
         );
         registry.register_with_unit(
             "database_log",
             "Size of the write-ahead log",
             Unit::Bytes,
-            metrics.log_bytes.clone(),
+            self.log_bytes.clone(),
         );
         registry.register(
             "reads_interrupted",
             "Reads that were interrupted since the start, as nobody waited for them any more",
-            metrics.interrupted.clone(),
+            self.interrupted.clone(),
         );
         registry.register(
             "clock_state",
             "1 for the state of the clock: confirmed, unconfirmed, far after the last moment on record, or wrong",
-            metrics.clock.clone(),
+            self.clock.clone(),
         );
         registry.register(
             "reports_redated",
             "Reports since the start whose times were corrected after the clock had been wrong",
-            metrics.redated.clone(),
+            self.redated.clone(),
         );
         registry.register(
             "build",
             "The program that runs",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
-        metrics
     }
 
     /// Counts a report that was refused.
@@ -263,6 +285,20 @@ impl Metrics {
         #[expect(clippy::cast_precision_loss, reason = "at most some hundred reports")]
         self.batch_reports.observe((starts + heartbeats) as f64);
         self.commit_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Counts the ids of the reports of a transaction.
+    pub fn report_ids(&self, stored: &Stored) {
+        self.repeated.inc_by(stored.repeated.len() as u64);
+        self.report_ids_forgotten.inc_by(stored.forgotten);
+        if let Some(ids) = stored.remembered {
+            self.report_ids_left(ids);
+        }
+    }
+
+    /// Notes how many ids of reports are remembered.
+    pub fn report_ids_left(&self, ids: u64) {
+        self.report_ids.set(i64::try_from(ids).unwrap_or(i64::MAX));
     }
 
     /// Counts reports that were deleted for their age.

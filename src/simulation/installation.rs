@@ -196,6 +196,7 @@ impl Installation {
             kind,
             startup_ms,
             timestamp: Timestamp::from_millisecond(said_at).ok().filter(|_| self.keeps_id),
+            report_id: None,
         }
     }
 

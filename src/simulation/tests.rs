@@ -44,7 +44,7 @@ fn a_seed_has_its_fleet() {
     let shown = format!("{at} {}", serde_json::to_string(&ReportBody::from(report)).unwrap());
     assert_eq!(
         shown,
-        r#"2025-04-08T18:23:58.308Z {"instance_id":"a5fc7350bdcd31f650c895424d32c693","image_version":"v9.1.0","architecture":"aarch64","os":"linux","container_runtime":"unknown","startup_time_ms":24686,"db_type":"postgres","telemetry_version":"1.0","timestamp":null,"event":null}"#
+        r#"2025-04-08T18:23:58.308Z {"instance_id":"a5fc7350bdcd31f650c895424d32c693","image_version":"v9.1.0","architecture":"aarch64","os":"linux","container_runtime":"unknown","startup_time_ms":24686,"db_type":"postgres","telemetry_version":"1.0","timestamp":null,"event":null,"report_id":null}"#
     );
 }
 

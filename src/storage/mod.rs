@@ -14,7 +14,6 @@ mod readers;
 mod write;
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, Mutex},
@@ -29,6 +28,7 @@ use sqlx::{
 
 pub use maintain::{BackupError, ImportError, Moved, Step, Taken, Verdict};
 pub use place::Denied;
+use place::Lock;
 use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
@@ -36,7 +36,7 @@ pub use read::{
     StartupBreakdown, StoredReport, Table, Totals, ValueState,
 };
 use readers::{Reader, Readers};
-pub use write::{LONGEST_GAP, Sample, Writer, is_counter};
+pub use write::{LONGEST_GAP, Sample, Stored, Writer, is_counter};
 
 use crate::domain::StartupTimes;
 
@@ -99,9 +99,12 @@ pub enum OpenError {
         denied: Denied,
     },
     /// A server uses the database.
-    #[error("another server uses the database {path}; stop it first", path = .0.display())]
+    #[error("a server or an import uses the database {path}; stop it first", path = .0.display())]
     InUse(PathBuf),
-    /// The lock of the server cannot be opened.
+    /// An import writes to the database.
+    #[error("an import writes to the database {path}; wait for its end", path = .0.display())]
+    Importing(PathBuf),
+    /// A lock cannot be opened.
     #[error("cannot open the lock {name}", name = .name.display())]
     Lock {
         /// The lock file.
@@ -177,7 +180,7 @@ pub struct Database {
     /// The latest activity that was computed.
     activity: Arc<Mutex<Arc<ActivityNow>>>,
     /// Lock of the one server; `None` for a command beside it.
-    lock: Option<Arc<File>>,
+    lock: Option<Arc<Lock>>,
 }
 
 impl Database {
@@ -200,7 +203,7 @@ impl Database {
     pub async fn open_alone(url: &str) -> std::result::Result<Self, OpenError> {
         let options = file_options(url)?;
         let path = place::target(options.get_filename())?;
-        let lock = place::lock(&path)?;
+        let lock = place::lock_server(&path)?;
         // SQLite opens a file that may not be written all the same; its first report would fail.
         if let Some(denied) = Denied::of(&path) {
             return Err(OpenError::Denied { path, denied });
@@ -208,10 +211,27 @@ impl Database {
         Self::open_at(path, options, Some(Arc::new(lock))).await
     }
 
+    /// As [`Database::open`], for an import: where no server runs, none can start until its end.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_to_import(url: &str) -> std::result::Result<Self, OpenError> {
+        let options = file_options(url)?;
+        let path = place::target(options.get_filename())?;
+        let lock = place::lock_out_servers(&path)?;
+        Self::open_at(path, options, lock.map(Arc::new)).await
+    }
+
+    /// True if no other server can use the database.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.is_held())
+    }
+
     async fn open_at(
         path: PathBuf,
         options: SqliteConnectOptions,
-        lock: Option<Arc<File>>,
+        lock: Option<Arc<Lock>>,
     ) -> std::result::Result<Self, OpenError> {
         let options = options.filename(&path);
         let readers = Readers::new(&options);
@@ -301,7 +321,7 @@ impl Database {
     /// its end does the same.
     pub fn release(&self) {
         if let Some(lock) = &self.lock {
-            let _ = lock.unlock();
+            lock.release();
         }
     }
 }

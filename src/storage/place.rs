@@ -18,8 +18,9 @@ use rustix::{
 
 use super::OpenError;
 
-/// Ending of the lock's name. SQLite's VFS `unix-dotfile` has a lock named `.lock`.
-const LOCK: &str = "-server.lock";
+/// Endings of the locks' names. SQLite's VFS `unix-dotfile` has a lock named `.lock`.
+const SERVER_LOCK: &str = "-server.lock";
+const IMPORT_LOCK: &str = "-import.lock";
 /// Links that are followed one after the other, as many as SQLite follows.
 const LINKS: usize = 100;
 
@@ -57,25 +58,59 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Takes the lock of the one server that may use a database. It is a file of its own, since SQLite
-/// loses its locks when another handle of the database file is closed. The kernel releases it with
-/// the last handle, in whatever way the process ends.
-pub fn lock(path: &Path) -> Result<File, OpenError> {
-    let name = beside(path, LOCK);
+/// A lock, or the file without one where the file system has no locks.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    held: bool,
+}
+
+impl Lock {
+    /// True if nobody else can take the lock.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Gives the lock back.
+    pub fn release(&self) {
+        let _ = self.file.unlock();
+    }
+}
+
+/// Takes the lock of the one server that may use a database.
+pub fn lock_server(path: &Path) -> Result<Lock, OpenError> {
+    lock(path, SERVER_LOCK)?.ok_or_else(|| OpenError::InUse(path.to_owned()))
+}
+
+/// Takes the lock of the one server, if there is none.
+pub fn lock_out_servers(path: &Path) -> Result<Option<Lock>, OpenError> {
+    lock(path, SERVER_LOCK)
+}
+
+/// Takes the lock of the one import that may write to a database.
+pub fn lock_imports(path: &Path) -> Result<Lock, OpenError> {
+    lock(path, IMPORT_LOCK)?.ok_or_else(|| OpenError::Importing(path.to_owned()))
+}
+
+/// Takes a lock; `None` if another process has it. It is a file of its own, since SQLite loses its
+/// locks when another handle of the database file is closed. The kernel releases it with the last
+/// handle, in whatever way the process ends.
+fn lock(path: &Path, ending: &str) -> Result<Option<Lock>, OpenError> {
+    let name = beside(path, ending);
     let file = File::options().create(true).truncate(false).write(true).open(&name);
     let file = file.map_err(|source| match Denied::of(path) {
         Some(denied) => OpenError::Denied { path: path.to_owned(), denied },
         None => OpenError::Lock { name: name.clone(), source },
     })?;
     match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+        Ok(()) => Ok(Some(Lock { file, held: true })),
+        Err(TryLockError::WouldBlock) => Ok(None),
         // Some network file systems have no locks. SQLite needs its own; it reports them itself.
         Err(TryLockError::Error(error)) => {
-            tracing::warn!(lock = %name.display(), %error, "nothing keeps a second server away");
+            tracing::warn!(lock = %name.display(), %error, "nothing keeps a second one away");
+            Ok(Some(Lock { file, held: false }))
         }
     }
-    Ok(file)
 }
 
 /// Something that this process may not write.
@@ -97,7 +132,8 @@ impl Denied {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             folder.is_dir().then(|| folder.to_owned())
         });
-        let files = ["", "-wal", "-shm", LOCK].map(|ending| beside(database, ending));
+        let files =
+            ["", "-wal", "-shm", SERVER_LOCK, IMPORT_LOCK].map(|ending| beside(database, ending));
         folder.into_iter().chain(files).find_map(|path| Self::check(&path))
     }
 

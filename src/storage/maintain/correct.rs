@@ -11,7 +11,11 @@ use std::{
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{import::sort_on_disk, pace::Pace, rebuild_snapshots::rebuild_from};
+use super::{
+    import::{sort_history, sort_on_disk},
+    pace::Pace,
+    rebuild_snapshots::rebuild_from,
+};
 use crate::{
     domain::{Correction, Hour},
     storage::{Database, Result, json, write::minute},
@@ -85,7 +89,9 @@ async fn correct(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<u
     let from = first_hour(connection, &corrections).await?;
     drop_future(connection, &corrections, now, &mut pace).await?;
     if let Some(from) = from {
+        sort_history(connection).await?;
         rebuild_from(connection, from, now, &mut pace).await?;
+        sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let now = now.number();

@@ -4,12 +4,12 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
-use super::{pace::Pace, rebuild_snapshots::rebuild};
+use super::{pace::Pace, rebuild_snapshots::rebuild, reference::ImportError};
 use crate::{
     domain::{Hour, Report},
-    storage::{Result, Writer},
+    storage::Writer,
 };
 
 /// Reports stored in one transaction; the number held in memory at a time.
@@ -20,13 +20,15 @@ impl Writer {
     /// the history up to `now`. `on_stored` gets the number stored so far. Returns the number of all.
     ///
     /// # Errors
-    /// The database's error; the reports stored so far stay.
+    /// [`ImportError`] where another import is running, or the database's error; the reports stored so
+    /// far stay.
     pub async fn import_reports(
         &mut self,
         reports: impl IntoIterator<Item = (Timestamp, Report)>,
         now: Timestamp,
         on_stored: impl Fn(u64),
-    ) -> Result<u64> {
+    ) -> std::result::Result<u64, ImportError> {
+        let _lock = self.lock_imports()?;
         self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
         let mut reports = reports.into_iter();
         let mut stored = 0;
@@ -36,7 +38,7 @@ impl Writer {
                 break;
             }
             let batch = chunk.iter().map(|(at, report)| (at.as_millisecond(), report));
-            self.run(async |open| open.store_batch(batch, None).await).await?;
+            self.run(async |open| open.store_batch(batch).await).await?;
             stored += chunk.len() as u64;
             on_stored(stored);
         }
@@ -67,22 +69,33 @@ pub async fn settle(
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     // An instance that a server changed meanwhile is left to the next round.
-    while !recount_days(connection, pace).await? {}
+    loop {
+        sort_history(connection).await?;
+        if correct_days(connection, pace).await? {
+            break;
+        }
+    }
     let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")
         .fetch_one(&mut *connection)
         .await?;
     if pruned == 0 {
         rebuild(connection, now, pace).await?;
     }
+    sqlx::query("DROP TABLE temp.history").execute(connection).await?;
     Ok(())
 }
 
-/// Corrects the days on which instances were seen. Returns whether all are right. The table of the
-/// recount is not part of the schema, so these queries cannot be checked against it when compiled;
-/// the tests run them.
-async fn recount_days(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<bool> {
-    sqlx::query("DROP TABLE IF EXISTS temp.recounted_days").execute(&mut *connection).await?;
-    sqlx::query_file!("src/storage/maintain/recount_days.sql").execute(&mut *connection).await?;
+/// Makes two tables of one state of the database: the history of each instance, and the days that are to be
+/// corrected. They are not part of the schema, so neither this program nor what reads them can be
+/// checked when compiled; the tests run them.
+pub async fn sort_history(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql(include_str!("sort_history.sql")).execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+/// Corrects the days on which instances were seen. Returns whether all are right.
+async fn correct_days(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<bool> {
     let wrong: i64 = sqlx::query_scalar("SELECT count(*) FROM temp.recounted_days")
         .fetch_one(&mut *connection)
         .await?;

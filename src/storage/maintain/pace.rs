@@ -37,6 +37,11 @@ impl Pace {
         Self { rows: 32, beside_a_server: true, latest: VecDeque::new() }
     }
 
+    /// True for a job that holds the database alone.
+    pub fn is_alone(&self) -> bool {
+        !self.beside_a_server
+    }
+
     /// Number of rows that the next step may have.
     pub fn rows(&self) -> usize {
         self.rows

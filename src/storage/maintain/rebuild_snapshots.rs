@@ -4,7 +4,11 @@ use std::{collections::VecDeque, time::Instant};
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{pace::Pace, snapshots::is_kept};
+use super::{
+    instance_changes,
+    pace::Pace,
+    snapshots::{hourly_from, is_kept},
+};
 use crate::{
     domain::Hour,
     storage::write::{Fleet, Snapshot, closed_until},
@@ -15,8 +19,8 @@ const CHANGES_AT_A_TIME: i64 = 1000;
 /// Snapshots that are held in memory, each some ten kilobytes.
 const MADE_AT_A_TIME: usize = 100;
 
-/// Rebuilds all snapshots up to `now` from the reports, none of which may be pruned. A server may
-/// take later ones meanwhile.
+/// Rebuilds all snapshots up to `now` from `temp.history`, which must have all reports: none may be
+/// pruned. A server may take later ones meanwhile.
 pub async fn rebuild(
     connection: &mut SqliteConnection,
     now: Hour,
@@ -25,7 +29,8 @@ pub async fn rebuild(
     rebuild_after(connection, i64::MIN, Fleet::default(), now, pace).await
 }
 
-/// Rebuilds the snapshots after the last one that is no later than `from`.
+/// Rebuilds the snapshots after the last one of a midnight that is no later than `from`, likewise. Where
+/// reports were pruned, `temp.history` has when each instance was first seen.
 pub async fn rebuild_from(
     connection: &mut SqliteConnection,
     from: Hour,
@@ -45,10 +50,7 @@ async fn rebuild_after(
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     let (end, now) = (now, now.number());
-    sqlx::query("DROP TABLE IF EXISTS temp.instance_changes").execute(&mut *connection).await?;
-    sqlx::query_file!("src/storage/maintain/instance_changes.sql")
-        .execute(&mut *connection)
-        .await?;
+    instance_changes::store(connection, hourly_from(now), now).await?;
     let mut changes = Changes::default();
     changes.skip_to(after, connection).await?;
     let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);

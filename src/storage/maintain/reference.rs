@@ -1,22 +1,23 @@
 //! Reports of a database file of the reference server. It has one table, `deployments`, with a text
 //! for each field and no record of its schema's version.
 
-use std::{path::Path, time::Instant};
+use std::{collections::HashSet, path::Path, time::Instant};
 
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    import::{CHUNK, settle, sort_on_disk},
+    import::{settle, sort_on_disk},
     pace::Pace,
-    rebuild_snapshots::rebuild,
+    reference_row::{SourceRow, read},
 };
 use crate::{
     clock::Clock,
-    domain::{Hour, Report, ReportBody},
+    domain::Hour,
     storage::{
-        CANNOT_OPEN, Error, OpenError, Result, Writer, open_error, place::beside, sqlite_code,
-        write::Open,
+        CANNOT_OPEN, Error, OpenError, Result, Writer, json, open_error,
+        place::beside,
+        sqlite_code,
+        write::{Open, RowKey},
     },
 };
 
@@ -25,24 +26,29 @@ use crate::{
 pub struct Moved {
     /// Reports stored.
     pub reports: u64,
-    /// Reports among them that broke a rule and were cut to fit.
+    /// Rows of the source whose reports were there already.
+    pub known: u64,
+    /// Reports among those stored that broke a rule and were cut to fit.
     pub altered: u64,
 }
 
-/// A row of the reference server's table. Its columns were declared without STRICT, so each may
-/// hold a value of any type: texts are read as bytes.
-#[derive(Debug, sqlx::FromRow)]
-struct Row {
-    id: i64,
-    instance_id: Option<Vec<u8>>,
-    image_version: Option<Vec<u8>>,
-    architecture: Option<Vec<u8>>,
-    container_runtime: Option<Vec<u8>>,
-    startup_time_ms: Option<i64>,
-    db_type: Option<Vec<u8>>,
-    telemetry_version: Option<Vec<u8>>,
-    created_at: Option<Vec<u8>>,
+/// Reason for which a file was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be opened, or another import writes to the database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The file is a database of something else.
+    #[error("{0} has no table `deployments`: it is not a database of the reference server")]
+    NotReference(String),
+    /// A database failed.
+    #[error(transparent)]
+    Storage(#[from] Error),
 }
+
+/// Size of the page cache where no server needs memory beside the import, in SQLite's unit: minus
+/// kibibytes.
+const CACHE: &str = "PRAGMA cache_size = -4000";
 
 impl Writer {
     /// Moves the reports that a reference server left in this very file, and drops its table. Goes on
@@ -50,86 +56,156 @@ impl Writer {
     /// there is no such table.
     ///
     /// # Errors
-    /// The database's error; the rows moved so far stay moved.
+    /// [`ImportError`] where an import is running, or the database's error; the rows moved so far stay
+    /// moved.
     pub async fn take_over(
         &mut self,
         clock: &Clock,
         on_moved: impl Fn(Moved),
-    ) -> Result<Option<Moved>> {
+    ) -> std::result::Result<Option<Moved>, ImportError> {
         let found = self.run(async |open| is_reference(&mut open.connection).await).await?;
         if !found {
             return Ok(None);
         }
-        self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
-        let source = self.run(async |open| source_name(&mut open.connection).await).await?;
-        let mut moved = Moved::default();
+        let _lock = self.lock_imports()?;
+        let path = self.path().to_owned();
+        let Some(source) = open_source(&path).await? else {
+            return Ok(None);
+        };
+        let mut copy = Copy::begin(self, source, Pace::alone()).await?;
         loop {
-            let chunk = self
-                .run(async |open| {
-                    let after = position(&mut open.connection, &source).await?;
-                    let rows = read(&mut open.connection, after, CHUNK).await?;
-                    store(open, &source, &rows, clock.now()).await
-                })
-                .await?;
-            moved.reports += chunk.reports;
-            moved.altered += chunk.altered;
-            if chunk.reports > 0 {
-                on_moved(moved);
-            } else if self.run(async |open| finish(open, &source, clock).await).await? {
-                return Ok(Some(moved));
+            copy.go_on(self, clock, &on_moved).await?;
+            self.finish_import(Hour::of(clock.now()), &mut copy.pace).await?;
+            if drop_source(self, copy.last).await? {
+                return Ok(Some(copy.moved));
             }
         }
     }
 
-    /// Copies the reports of a reference server's file that were not imported before. Goes on
-    /// where an earlier call was interrupted.
+    /// Copies the reports of a reference server's file that are not stored yet. `alone` says that no
+    /// server is running, whose reports would wait for a large step.
     ///
     /// # Errors
-    /// [`OpenError`] where the file is not such a database, or a database's error.
+    /// [`OpenError`] where the file is not such a database or another import is running, or a
+    /// database's error; the rows copied so far stay.
     pub async fn import_reference(
         &mut self,
         file: &str,
+        alone: bool,
         clock: &Clock,
         on_moved: impl Fn(Moved),
     ) -> std::result::Result<Moved, ImportError> {
-        let Some(mut source) = open_source(Path::new(file)).await? else {
+        let _lock = self.lock_imports()?;
+        let Some(source) = open_source(Path::new(file)).await? else {
             return Err(ImportError::NotReference(file.to_owned()));
         };
-        let name = source_name(&mut source).await.map_err(Error)?;
-        self.run(async |open| sort_on_disk(&mut open.connection).await).await?;
-        let mut moved = Moved::default();
-        // A server may be storing reports, which wait for each step.
-        let mut pace = Pace::beside_a_server();
-        loop {
-            let chunk = self
-                .run(async |open| {
-                    let after = position(&mut open.connection, &name).await?;
-                    let rows = read(&mut source, after, pace.rows()).await?;
-                    // The position is lost together with the reports, so no sync is needed within
-                    // the lock.
-                    no_sync(&mut open.connection).await?;
-                    let begun = Instant::now();
-                    let chunk = store(open, &name, &rows, clock.now()).await?;
-                    open.index_all().await?;
-                    pace.rest(begun, rows.len()).await;
-                    Ok(chunk)
-                })
-                .await?;
-            if chunk.reports == 0 {
-                break;
-            }
-            moved.reports += chunk.reports;
-            moved.altered += chunk.altered;
-            on_moved(moved);
-        }
+        let pace = if alone { Pace::alone() } else { Pace::beside_a_server() };
+        let mut copy = Copy::begin(self, source, pace).await?;
+        copy.go_on(self, clock, &on_moved).await?;
+        self.finish_import(Hour::of(clock.now()), &mut copy.pace).await?;
+        Ok(copy.moved)
+    }
+
+    /// Ends an import: indexes what it stored, and corrects what depends on the order of reports.
+    async fn finish_import(&mut self, now: Hour, pace: &mut Pace) -> Result<()> {
         self.run(async |open| {
             no_sync(&mut open.connection).await?;
-            let mut pace = Pace::beside_a_server();
-            settle(&mut open.connection, Hour::of(clock.now()), &mut pace).await?;
+            // All instances at once, in the order of their ids, so that page after page is filled.
+            open.index_all().await?;
+            no_sync(&mut open.connection).await?;
+            settle(&mut open.connection, now, pace).await?;
+            open.closed_hour = None;
             sqlx::query("PRAGMA synchronous = FULL").execute(&mut open.connection).await
         })
         .await?;
-        Ok(moved)
+        Ok(())
+    }
+}
+
+/// A copy of the rows of a source.
+struct Copy {
+    source: SqliteConnection,
+    pace: Pace,
+    /// Last row that an older version stored, which has noted no single rows.
+    stored_before: i64,
+    /// Last row that was read.
+    last: i64,
+    moved: Moved,
+}
+
+impl Copy {
+    async fn begin(writer: &mut Writer, mut source: SqliteConnection, pace: Pace) -> Result<Self> {
+        let name = name_of_older_versions(&mut source).await?;
+        let stored_before = writer
+            .run(async |open| {
+                sort_on_disk(&mut open.connection).await?;
+                if pace.is_alone() {
+                    sqlx::query(CACHE).execute(&mut open.connection).await?;
+                }
+                sqlx::query_scalar!("SELECT last_row FROM imports WHERE source = ?", name)
+                    .fetch_optional(&mut open.connection)
+                    .await
+            })
+            .await?;
+        Ok(Self {
+            source,
+            pace,
+            stored_before: stored_before.unwrap_or(i64::MIN),
+            last: i64::MIN,
+            moved: Moved::default(),
+        })
+    }
+
+    /// Copies the rows after the last one. Where no server waits for a step, the next rows are read
+    /// while the ones before them are stored.
+    async fn go_on(
+        &mut self,
+        writer: &mut Writer,
+        clock: &Clock,
+        on_moved: &impl Fn(Moved),
+    ) -> Result<()> {
+        let Self { source, pace, stored_before, last, moved } = self;
+        let mut read = async |after, rows| read(source, after, rows, clock.now()).await;
+        let mut some_are_known = false;
+        let mut rows = read(*last, pace.rows()).await?;
+        while let Some(row) = rows.last() {
+            *last = row.number;
+            let of_rows = rows.len() as u64;
+            let alone = pace.is_alone();
+            let (wanted, mut next) = (pace.rows(), None);
+            let store = writer.run(async |open| {
+                // The rows are lost together with their reports, so no sync is needed within the
+                // lock.
+                no_sync(&mut open.connection).await?;
+                if some_are_known {
+                    retain_new(&mut open.connection, &mut rows).await?;
+                }
+                let begun = Instant::now();
+                let stored = store(open, rows, *stored_before).await?;
+                if !alone {
+                    open.index_all().await?;
+                }
+                pace.rest(begun, usize::try_from(of_rows).unwrap_or(usize::MAX)).await;
+                Ok(stored)
+            });
+            let stored = if alone {
+                let (stored, read) = tokio::join!(store, read(*last, wanted));
+                next = Some(read?);
+                stored?
+            } else {
+                store.await?
+            };
+            some_are_known = stored.reports < of_rows;
+            moved.reports += stored.reports;
+            moved.altered += stored.altered;
+            moved.known += of_rows - stored.reports;
+            on_moved(*moved);
+            rows = match next {
+                Some(next) => next,
+                None => read(*last, pace.rows()).await?,
+            };
+        }
+        Ok(())
     }
 }
 
@@ -139,18 +215,52 @@ async fn no_sync(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Reason for which a file was not imported.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The file cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The file is a database of something else.
-    #[error("{0} has no table `deployments`: it is not a database of the reference server")]
-    NotReference(String),
-    /// A database failed.
-    #[error(transparent)]
-    Storage(#[from] Error),
+/// Stores the reports of the rows that are new. The table of the rows decides that within the
+/// transaction, whoever else writes to it.
+async fn store(
+    open: &mut Open,
+    mut rows: Vec<SourceRow>,
+    stored_before: i64,
+) -> sqlx::Result<Moved> {
+    while !rows.is_empty() {
+        let keys: Vec<RowKey> = rows.iter().map(|row| row.key).collect();
+        let new = || rows.iter().filter(|row| row.number > stored_before);
+        let reports = new().map(|row| (row.received_at.as_millisecond(), &row.report));
+        if open.store_rows(reports, &keys).await? {
+            return Ok(Moved {
+                reports: new().count() as u64,
+                altered: new().filter(|row| row.altered).count() as u64,
+                known: 0,
+            });
+        }
+        retain_new(&mut open.connection, &mut rows).await?;
+    }
+    Ok(Moved::default())
+}
+
+/// Removes the rows that are stored already.
+async fn retain_new(
+    connection: &mut SqliteConnection,
+    rows: &mut Vec<SourceRow>,
+) -> sqlx::Result<()> {
+    let keys = json::encode(&rows.iter().map(|row| row.key).collect::<Vec<_>>())?;
+    let new: HashSet<RowKey> = sqlx::query!(
+        r#"SELECT value ->> 0 AS "created_at!: i64", value ->> 1 AS "row_key!: i64"
+           FROM json_each(?)
+           WHERE NOT EXISTS (
+               SELECT 1 FROM imported_rows
+               WHERE created_at = value ->> 0 AND row_key = value ->> 1
+           )"#,
+        keys
+    )
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .map(|row| (row.created_at, row.row_key))
+    .collect();
+    let mut new = new;
+    rows.retain(|row| new.remove(&row.key));
+    Ok(())
 }
 
 /// Opens a reference database to read it; `None` if it is something else.
@@ -174,7 +284,7 @@ async fn open_source(path: &Path) -> std::result::Result<Option<SqliteConnection
 }
 
 async fn open_reference(options: &SqliteConnectOptions) -> sqlx::Result<Option<SqliteConnection>> {
-    let mut source = options.connect().await?;
+    let mut source = options.clone().disable_statement_logging().connect().await?;
     let found = is_reference(&mut source).await?;
     Ok(found.then_some(source))
 }
@@ -192,9 +302,8 @@ async fn is_reference(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     Ok(tables > 0)
 }
 
-/// Name of a source in `imports`: its first row, which differs from that of other sources wherever
-/// the file lies. A copy of a database that was taken over is the same source.
-async fn source_name(source: &mut SqliteConnection) -> sqlx::Result<String> {
+/// Name of a source in the table `imports` of older versions: its first row.
+async fn name_of_older_versions(source: &mut SqliteConnection) -> sqlx::Result<String> {
     let first: Option<(i64, Vec<u8>)> = sqlx::query_as(
         "SELECT id, CAST(instance_id || ' ' || created_at AS BLOB)
          FROM deployments ORDER BY id LIMIT 1",
@@ -207,110 +316,23 @@ async fn source_name(source: &mut SqliteConnection) -> sqlx::Result<String> {
     ))
 }
 
-/// Ends a take-over: indexes, makes the snapshots anew and drops the table, unless it has rows that
-/// are not moved yet.
-async fn finish(open: &mut Open, source: &str, clock: &Clock) -> sqlx::Result<bool> {
-    // All instances at once, in the order of their ids, so that page after page is filled.
-    open.index_all().await?;
-    rebuild(&mut open.connection, Hour::of(clock.now()), &mut Pace::alone()).await?;
-    let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
-    let after = position(&mut transaction, source).await?;
-    let more: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM deployments WHERE id > ?)")
-        .bind(after)
-        .fetch_one(&mut *transaction)
-        .await?;
-    if more {
-        transaction.rollback().await?;
-        return Ok(false);
-    }
-    sqlx::query("DROP TABLE deployments").execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    open.closed_hour = None;
-    Ok(true)
-}
-
-/// Last row of a source that is stored.
-async fn position(connection: &mut SqliteConnection, source: &str) -> sqlx::Result<i64> {
-    let position = sqlx::query_scalar!("SELECT last_row FROM imports WHERE source = ?", source)
-        .fetch_optional(connection)
-        .await?;
-    Ok(position.unwrap_or(i64::MIN))
-}
-
-/// The next rows after one. The table is not part of our schema, so this query cannot be
-/// checked against it when compiled; the tests run it.
-async fn read(
-    connection: &mut SqliteConnection,
-    after: i64,
-    rows: usize,
-) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as(
-        "SELECT id,
-                CAST(instance_id AS BLOB) AS instance_id,
-                CAST(image_version AS BLOB) AS image_version,
-                CAST(architecture AS BLOB) AS architecture,
-                CAST(container_runtime AS BLOB) AS container_runtime,
-                CAST(startup_time_ms AS INTEGER) AS startup_time_ms,
-                CAST(db_type AS BLOB) AS db_type,
-                CAST(telemetry_version AS BLOB) AS telemetry_version,
-                CAST(created_at AS BLOB) AS created_at
-         FROM deployments WHERE id > ? ORDER BY id LIMIT ?",
-    )
-    .bind(after)
-    .bind(i64::try_from(rows).unwrap_or(i64::MAX))
-    .fetch_all(connection)
-    .await
-}
-
-/// Stores a chunk and its last row, in one transaction.
-async fn store(open: &mut Open, source: &str, rows: &[Row], now: Timestamp) -> sqlx::Result<Moved> {
-    let Some(last) = rows.last().map(|row| row.id) else {
-        return Ok(Moved::default());
-    };
-    let mut moved = Moved::default();
-    let mut reports: Vec<(Timestamp, Report)> = Vec::with_capacity(rows.len());
-    for row in rows {
-        let created = text(row.created_at.as_deref()).as_deref().and_then(created_at);
-        // A row without a usable time gets that of the row before it, if that is at hand.
-        let received_at = created.or_else(|| reports.last().map(|report| report.0)).unwrap_or(now);
-        let salvaged = row.body().salvage();
-        moved.reports += 1;
-        moved.altered += u64::from(salvaged.altered || created.is_none());
-        reports.push((received_at, salvaged.report));
-    }
-    let batch = reports.iter().map(|(time, report)| (time.as_millisecond(), report));
-    open.store_batch(batch, Some((source, last))).await?;
-    Ok(moved)
-}
-
-impl Row {
-    fn body(&self) -> ReportBody {
-        ReportBody {
-            instance_id: text(self.instance_id.as_deref()),
-            image_version: text(self.image_version.as_deref()),
-            architecture: text(self.architecture.as_deref()),
-            os: None, // The reference server threw it away.
-            container_runtime: text(self.container_runtime.as_deref()),
-            startup_time_ms: self.startup_time_ms,
-            db_type: text(self.db_type.as_deref()),
-            telemetry_version: text(self.telemetry_version.as_deref()),
-            timestamp: None,
-            event: None,
-        }
-    }
-}
-
-fn text(bytes: Option<&[u8]>) -> Option<String> {
-    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-}
-
-/// `YYYY-MM-DD HH:MM:SS` in UTC as SQLite's CURRENT_TIMESTAMP writes it, or RFC 3339.
-fn created_at(text: &str) -> Option<Timestamp> {
-    text.parse::<Timestamp>().ok().or_else(|| {
-        text.parse::<DateTime>()
-            .ok()?
-            .to_zoned_datetime(TimeZone::UTC)
-            .ok()
-            .map(|at| at.timestamp())
-    })
+/// Drops the table of a take-over, unless it has rows that are not moved yet.
+async fn drop_source(writer: &mut Writer, last: i64) -> Result<bool> {
+    writer
+        .run(async |open| {
+            let mut transaction = open.connection.begin_with("BEGIN IMMEDIATE").await?;
+            let more: bool =
+                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM deployments WHERE id > ?)")
+                    .bind(last)
+                    .fetch_one(&mut *transaction)
+                    .await?;
+            if more {
+                transaction.rollback().await?;
+                return Ok(false);
+            }
+            sqlx::query("DROP TABLE deployments").execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
 }

@@ -175,7 +175,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::{
-        super::{pace::Pace, rebuild_snapshots::rebuild},
+        super::{import::sort_history, pace::Pace, rebuild_snapshots::rebuild},
         *,
     };
     use crate::{domain::ReportBody, storage::Database};
@@ -213,6 +213,7 @@ mod tests {
         let result = writer
             .run(async |open| {
                 let live = rows(&mut open.connection).await;
+                sort_history(&mut open.connection).await?;
                 rebuild(&mut open.connection, Hour::of(now), &mut Pace::alone()).await?;
                 Ok((live, rows(&mut open.connection).await))
             })

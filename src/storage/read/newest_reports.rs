@@ -335,7 +335,7 @@ mod tests {
                     .reports
                     .iter()
                     .map(|(minute, report)| (at(*minute).as_millisecond(), report));
-                open.store_batch(reports, None).await?;
+                open.store_batch(reports).await?;
                 sqlx::query("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'reports'")
                     .bind(batch.skipped)
                     .execute(&mut open.connection)

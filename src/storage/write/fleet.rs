@@ -20,15 +20,15 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// State and end of the last snapshot that is no later than an hour.
+    /// State and end of the last snapshot of a midnight that is no later than an hour.
     pub async fn at_snapshot(
         connection: &mut SqliteConnection,
         hour: Hour,
     ) -> sqlx::Result<Option<(i64, Self)>> {
-        let hour = hour.number();
+        let hour = hour.day().number();
         let snapshot = sqlx::query!(
             r#"SELECT hour AS "hour!", instances, returning_instances, active FROM snapshots
-               WHERE hour <= ? ORDER BY hour DESC LIMIT 1"#,
+               WHERE hour <= ? AND hour % 24 = 0 ORDER BY hour DESC LIMIT 1"#,
             hour
         )
         .fetch_optional(connection)

@@ -10,7 +10,7 @@ BEGIN IMMEDIATE;
 
 -- A report may be older than one that is indexed (an import, a clock set back). It then does not
 -- change the latest profile, and its day between the first and the last one counts as seen already:
--- recount_days.sql corrects the number after an import. Instances with two days or more, which is
+-- sort_history.sql corrects the number after an import. Instances with two days or more, which is
 -- the number that counts, are always right.
 INSERT OR ROLLBACK INTO instances (id, first_seen, last_seen, days_seen, reports, profile)
 SELECT instance, received_at / 1000, received_at / 1000, 1, 1, profile

@@ -3,24 +3,102 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Open, labels::Seen};
+use super::{Labels, Open, labels::Seen};
 use crate::{
     domain::{Report, ReportKind},
-    storage::{instance_key, json},
+    storage::{instance_key, json, profiles::Profiles},
 };
 
-/// Position of an import: its source, and the last row of the source that is stored.
-pub type ImportPosition<'a> = (&'a str, i64);
+/// The transaction of reports that come over the wire.
+const STORE: &str = concat!("BEGIN IMMEDIATE;", include_str!("store_batch.sql"), "COMMIT;");
+/// The transaction of reports that are rows of an import.
+const STORE_ROWS: &str = concat!(
+    "BEGIN IMMEDIATE;",
+    include_str!("store_imported_rows.sql"),
+    include_str!("store_batch.sql"),
+    "COMMIT;"
+);
+
+/// The transaction of reports some of which have an id.
+const STORE_IDENTIFIED: &str = concat!(
+    "BEGIN IMMEDIATE;",
+    include_str!("store_report_ids.sql"),
+    include_str!("store_batch.sql"),
+    "COMMIT;"
+);
+
+/// A row of a source: its time in seconds since 1970, 0 where it has none, and a hash.
+pub type RowKey = (i64, i64);
 
 impl Open {
     /// Stores reports, each with the time at which it was received, in milliseconds since 1970 or as
-    /// [`crate::domain::undated`], and the position of an import,
-    /// in one transaction that is synced to disk.
+    /// [`crate::domain::undated`], in one transaction that is synced to disk.
     pub async fn store_batch(
         &mut self,
         reports: impl Iterator<Item = (i64, &Report)>,
-        position: Option<ImportPosition<'_>>,
     ) -> sqlx::Result<()> {
+        self.store_with(STORE, None, reports).await.map(|_| ())
+    }
+
+    /// Stores reports, and the rows of a source that they are and that others were, in one transaction.
+    /// Returns false, with nothing stored, where one of the rows is stored already.
+    pub async fn store_rows(
+        &mut self,
+        reports: impl Iterator<Item = (i64, &Report)>,
+        keys: &[RowKey],
+    ) -> sqlx::Result<bool> {
+        self.store_with(STORE_ROWS, Some(json::encode(keys)?), reports).await
+    }
+
+    /// Stores reports, and the keys of those that have an id, in one transaction. Returns false, with
+    /// nothing stored, where one of the keys is stored already.
+    pub async fn store_identified(
+        &mut self,
+        reports: impl Iterator<Item = (i64, &Report)>,
+        keys: &[i64],
+    ) -> sqlx::Result<bool> {
+        self.store_with(STORE_IDENTIFIED, Some(json::encode(keys)?), reports).await
+    }
+
+    async fn store_with(
+        &mut self,
+        program: &'static str,
+        keys: Option<String>,
+        reports: impl Iterator<Item = (i64, &Report)>,
+    ) -> sqlx::Result<bool> {
+        let (count, rows) = self.rows(reports).await?;
+        let changes = &self.labels.changes;
+        let mut store = sqlx::query(program);
+        if let Some(keys) = keys {
+            store = store.bind(keys);
+        }
+        let store = store
+            .bind(rows)
+            .bind(encode_some(&changes.unproven)?)
+            .bind(encode_some(&changes.sightings)?)
+            .bind(encode_some(&changes.displaced)?)
+            .bind(encode_some(&changes.accepted)?);
+        match store.execute(&mut self.connection).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                // The labels are those of a batch that is not stored.
+                self.labels = Labels::load(&mut self.connection).await?;
+                self.profiles = Profiles::load(&mut self.connection, &self.labels).await?;
+                return Ok(false);
+            }
+            result => result?,
+        };
+        if self.labels.end_batch() {
+            self.profiles.settle(&self.labels);
+        }
+        self.unindexed = self.unindexed.saturating_add(count);
+        Ok(true)
+    }
+
+    /// The number of reports, and the first parameter of `store_batch.sql`.
+    async fn rows(
+        &mut self,
+        reports: impl Iterator<Item = (i64, &Report)>,
+    ) -> sqlx::Result<(usize, String)> {
         let mut reports: Vec<Pending<'_>> = reports
             .map(|(received_at, report)| {
                 let seen = Seen::new(instance_key::to_hex(&report.instance_id), received_at);
@@ -40,30 +118,7 @@ impl Open {
                 report.timestamp.map(Timestamp::as_millisecond),
             ));
         }
-        let count = rows.len();
-        let (rows, (source, last_row)) = (json::encode(&rows)?, position.unzip());
-        let changes = &self.labels.changes;
-        let unproven = encode_some(&changes.unproven)?;
-        let sightings = encode_some(&changes.sightings)?;
-        let displaced = encode_some(&changes.displaced)?;
-        let accepted = encode_some(&changes.accepted)?;
-        sqlx::query_file!(
-            "src/storage/write/store_batch.sql",
-            rows,
-            source,
-            last_row,
-            unproven,
-            sightings,
-            displaced,
-            accepted
-        )
-        .execute(&mut self.connection)
-        .await?;
-        if self.labels.end_batch() {
-            self.profiles.settle(&self.labels);
-        }
-        self.unindexed = self.unindexed.saturating_add(count);
-        Ok(())
+        Ok((rows.len(), json::encode(&rows)?))
     }
 
     /// Numbers the profiles that are not settled: their values may get a label by these reports, or
@@ -167,8 +222,7 @@ mod tests {
         let mut writer = database.writer();
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         writer.store(now, &[report("a"), report("b")]).await.unwrap();
-        let stored =
-            writer.run(async |open| open.store_batch([].into_iter(), Some(("source", 7))).await);
+        let stored = writer.run(async |open| open.store_batch([].into_iter()).await);
         stored.await.unwrap();
         assert_eq!(database.totals().await.unwrap().starts, 2);
     }

@@ -1,12 +1,11 @@
--- Stores a batch of reports and adds them to the counts, whole or not at all.
+-- Stores a batch of reports and adds them to the counts. Runs within a transaction, whose other statements
+-- are in store_batch.rs.
 --
 -- The parameters, each used once: the reports, a JSON array of [received_at, instance, profile,
--- heartbeat, startup_ms, client_at]; the source of an import and its last row in the batch, both
--- NULL for reports that come over the wire; the changes of values, JSON arrays or NULL for none: those
+-- heartbeat, startup_ms, client_at]; the changes of values, JSON arrays or NULL for none: those
 -- without a label, as [reports stored after theirs, instance, dimension, value]; sightings, as
 -- [dimension, value, instance, day]; releases that lose their label; values that get one, as
 -- [dimension, value, proven].
-BEGIN IMMEDIATE;
 
 -- jsonb_each hands each row on in binary; json_each would write it as text, for `->>` to parse
 -- again. OR ROLLBACK spares the journal from which a single statement would be undone.
@@ -44,10 +43,6 @@ ON CONFLICT DO UPDATE SET
     first_report = min(first_report, excluded.first_report),
     last_report = max(last_report, excluded.last_report);
 
-INSERT OR ROLLBACK INTO imports (source, last_row)
-SELECT source, last_row FROM (SELECT ? AS source, ? AS last_row) WHERE source IS NOT NULL
-ON CONFLICT DO UPDATE SET last_row = excluded.last_row;
-
 -- The instance is compared so that a value is linked to its own report or to none.
 INSERT OR ROLLBACK INTO unproven_values (report, dimension, value)
 SELECT reports.id, given.value ->> 2, given.value ->> 3
@@ -71,4 +66,3 @@ FROM jsonb_each(?)
 WHERE true
 ON CONFLICT DO UPDATE SET proven = max(proven, excluded.proven);
 
-COMMIT;

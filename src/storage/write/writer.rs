@@ -1,12 +1,18 @@
 //! The connection that writes, and its tasks.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{Labels, fleet::Fleet, record_samples::Recorded};
+use super::{Labels, Stored, fleet::Fleet, record_samples::Recorded};
 use crate::{
     domain::{Hour, Report},
-    storage::{Result, profiles::Profiles},
+    storage::{
+        OpenError, Result,
+        place::{self, Lock},
+        profiles::Profiles,
+    },
 };
 
 /// Pages that the write-ahead log may gather before they are copied into the database: the
@@ -52,11 +58,11 @@ impl Writer {
 
     /// Stores reports that are received now: all of them, synced to disk, or none. They are counted
     /// at once and indexed by [`Writer::index`], which waits for [`Writer::close_hours`] if an hour has
-    /// ended.
+    /// ended. A report with an id that is remembered is not stored again.
     ///
     /// # Errors
     /// The database's error; nothing is stored.
-    pub async fn store(&mut self, now: Timestamp, reports: &[Report]) -> Result<()> {
+    pub async fn store(&mut self, now: Timestamp, reports: &[Report]) -> Result<Stored> {
         self.store_at(now.as_millisecond(), reports).await
     }
 
@@ -64,12 +70,16 @@ impl Writer {
     ///
     /// # Errors
     /// The database's error; nothing is stored.
-    pub async fn store_at(&mut self, received_at: i64, reports: &[Report]) -> Result<()> {
+    pub async fn store_at(&mut self, received_at: i64, reports: &[Report]) -> Result<Stored> {
         if reports.is_empty() {
-            return Ok(());
+            return Ok(Stored::default());
+        }
+        if reports.iter().any(|report| report.report_id.is_some()) {
+            return self.run(async |open| open.store_once(received_at, reports).await).await;
         }
         self.run(async |open| {
-            open.store_batch(reports.iter().map(|report| (received_at, report)), None).await
+            open.store_batch(reports.iter().map(|report| (received_at, report))).await?;
+            Ok(Stored::default())
         })
         .await
     }
@@ -148,6 +158,17 @@ impl Writer {
             open.connection.close().await?;
         }
         Ok(())
+    }
+
+    /// Path of the database file.
+    pub(in crate::storage) fn path(&self) -> &Path {
+        self.options.get_filename()
+    }
+
+    /// Keeps other imports away: each makes the snapshots anew, and one that read less would overwrite
+    /// those of the other.
+    pub(in crate::storage) fn lock_imports(&self) -> std::result::Result<Lock, OpenError> {
+        place::lock_imports(self.path())
     }
 
     /// Runs one piece of work on the connection, which is thrown away if that fails.

@@ -28,7 +28,7 @@ async fn dropped(app: &App) -> BTreeMap<String, u64> {
 /// the field was dropped.
 async fn sent(app: &App, field: &str, written: &str) -> (Value, Option<String>) {
     let before = dropped(app).await;
-    assert_eq!(before.len(), 4, "each series is there from the start");
+    assert_eq!(before.len(), 6, "each series is there from the start");
     let answer = app.post(with(field, written)).await;
     assert_eq!(answer.status(), 200, "{written}: {}", answer.text().await.unwrap());
     let after = dropped(app).await;

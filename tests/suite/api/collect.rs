@@ -98,3 +98,26 @@ async fn a_heartbeat_is_no_start() {
     assert_eq!(app.json("/stats/startup").await[0]["count"], 1);
     assert_eq!(app.json("/stats/active").await[0]["active_instances"], 2);
 }
+
+/// A retry after a time-out, also after a restart.
+#[tokio::test]
+async fn a_report_that_is_sent_again_is_acknowledged_and_counted_once() {
+    let app = App::start().await;
+    let with = |instance: &str, id: &str| json!({"instance_id": instance, "report_id": id});
+    let first = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    for report in [
+        with("a", first),
+        with("a", "{0F8FAD5B-D9CB-469F-A165-70867728950E}"),
+        with("b", first),
+        with("a", "1f8fad5bd9cb469fa16570867728950e"),
+        with("a", "soon"),
+        with("a", "soon"),
+    ] {
+        app.report(&report).await;
+    }
+    assert_eq!(app.json("/metrics").await["total_deployments"], 5);
+    let app = App::start_in(app.stop().await, |_| ()).await;
+    app.report(&with("a", first)).await;
+    assert_eq!(app.json("/metrics").await["total_deployments"], 5);
+    assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+}

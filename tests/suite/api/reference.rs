@@ -1,7 +1,9 @@
 //! Databases of the reference server: taken over in place, or imported from another file.
 
-use std::{path::Path, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
+use mattermost_telemetry::{clock::Clock, storage::Database};
+use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -53,7 +55,9 @@ async fn a_reference_database_is_taken_over_in_place() {
     let copy = app.folder.path().join("copy.db");
     small_reference(&copy).await;
     let imported = binary().args(["import", "--database-url", &url]).arg(&copy).output().unwrap();
-    assert!(String::from_utf8(imported.stdout).unwrap().starts_with("imported 0 new reports"));
+    assert!(
+        String::from_utf8(imported.stdout).unwrap().starts_with("imported 0 new reports, 6 were")
+    );
 
     // It is a database as any other now: it takes reports, and starts again.
     app.report(&json!({"instance_id": "new"})).await;
@@ -75,8 +79,14 @@ async fn an_import_adds_to_what_is_there_and_only_once() {
     };
     let (good, said) = import(&source);
     assert!(good);
-    assert_eq!(said, "imported 6 new reports; 1 broke a rule and were cut to fit\n");
-    assert_eq!(import(&source).1, "imported 0 new reports; 0 broke a rule and were cut to fit\n");
+    assert_eq!(
+        said,
+        "imported 6 new reports, 0 were there already; 1 broke a rule and were cut to fit\n"
+    );
+    assert_eq!(
+        import(&source).1,
+        "imported 0 new reports, 6 were there already; 0 broke a rule and were cut to fit\n"
+    );
     // The reference server went on meanwhile.
     execute(
         &source,
@@ -85,13 +95,141 @@ async fn an_import_adds_to_what_is_there_and_only_once() {
          VALUES ('later', 'v11.0.0', 'x86_64', '', 0, 'postgres', '1.0', '2026-01-30 09:00:00')",
     )
     .await;
-    assert_eq!(import(&source).1, "imported 1 new reports; 0 broke a rule and were cut to fit\n");
+    assert_eq!(
+        import(&source).1,
+        "imported 1 new reports, 6 were there already; 0 broke a rule and were cut to fit\n"
+    );
 
     let app = App::start_in(folder, |_| ()).await;
     assert_eq!(app.json("/metrics").await["total_deployments"], 7);
     // A time of 0 is not measured, as in a report.
     assert_eq!(app.json("/deployments?limit=1").await[0]["startup_time_ms"], Value::Null);
     assert!(app.database.verify(app.now()).await.unwrap().is_clean());
+}
+
+/// A source with some of forty rows, which differ in number, time and id, some in one of these only.
+async fn source_of(folder: &Path, rows: &[i64]) -> String {
+    let file = folder.join(format!("source-{}-{}.db", rows.len(), rows.iter().sum::<i64>()));
+    let _ = std::fs::remove_file(&file);
+    let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
+    let insert = format!(
+        "INSERT INTO deployments SELECT value, 'i' || (value % 5), 'v11.0.0', 'x86_64', '', 5,
+                'postgres', '1.0', datetime(1767225600 + value / 3 * 40000, 'unixepoch')
+         FROM json_each('[{}]') WHERE true ORDER BY value",
+        rows.join(",")
+    );
+    execute(&file, REFERENCE_SCHEMA).await;
+    execute(&file, &insert).await;
+    file.to_str().unwrap().to_owned()
+}
+
+fn fixed_clock() -> Clock {
+    Clock::from_fn(|| "2026-01-31T12:00:00Z".parse().unwrap())
+}
+
+/// Reports after imports of some subsets of the rows, and whether all counts are those of a recount.
+async fn imported(subsets: Vec<Vec<i64>>) -> Vec<(u64, u64)> {
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+    let database = Database::open_to_import(&url).await.unwrap();
+    let mut said = Vec::new();
+    for rows in subsets {
+        let source = source_of(folder.path(), &rows).await;
+        let mut writer = database.writer();
+        let moved = writer.import_reference(&source, true, &fixed_clock(), |_| ()).await.unwrap();
+        writer.leave().await.unwrap();
+        said.push((moved.reports, moved.known));
+    }
+    let verdict = database.verify(fixed_clock().now()).await.unwrap();
+    assert!(verdict.is_clean(), "{verdict:?}");
+    let starts = database.totals().await.unwrap().starts;
+    assert_eq!(said.iter().map(|(new, _)| new).sum::<u64>(), starts);
+    said
+}
+
+#[tokio::test]
+async fn a_copy_a_part_a_longer_one_and_one_without_its_first_row_add_only_what_is_new() {
+    let rows = |range: std::ops::Range<i64>| range.collect::<Vec<i64>>();
+    let said = imported(vec![
+        rows(0..20),
+        rows(0..20),
+        rows(5..15),
+        rows(1..30),
+        rows(0..40),
+        rows(7..40),
+    ])
+    .await;
+    assert_eq!(said, [(20, 0), (0, 20), (0, 10), (10, 19), (10, 30), (0, 33)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_row_is_counted_once_whatever_is_imported(
+        subsets in vec(proptest::collection::btree_set(0..40i64, 0..40), 1..5)
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut stored = BTreeSet::new();
+        let mut expected = Vec::new();
+        for rows in &subsets {
+            let known = rows.intersection(&stored).count() as u64;
+            expected.push((rows.len() as u64 - known, known));
+            stored.extend(rows.iter().copied());
+        }
+        let subsets = subsets.into_iter().map(|rows| rows.into_iter().collect()).collect();
+        prop_assert_eq!(runtime.block_on(imported(subsets)), expected);
+    }
+}
+
+/// Rows that a version stored that noted the last one only.
+#[tokio::test]
+async fn what_an_older_version_imported_is_not_counted_again() {
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+    let database = Database::open_to_import(&url).await.unwrap();
+    let name = "INSERT INTO imports VALUES ('import 2 i2 2026-01-01 00:00:00', 9)";
+    execute(database.path(), name).await;
+    let import = async |rows: std::ops::Range<i64>| {
+        let source = source_of(folder.path(), &rows.collect::<Vec<_>>()).await;
+        let mut writer = database.writer();
+        let moved = writer.import_reference(&source, true, &fixed_clock(), |_| ()).await.unwrap();
+        (moved.reports, moved.known)
+    };
+    assert_eq!(import(2..12).await, (2, 8));
+    assert_eq!(import(3..12).await, (0, 9));
+}
+
+/// The second of two imports at once is refused in one line; so is a server beside one that is alone, and
+/// a take-over beside any.
+#[tokio::test]
+async fn two_imports_at_once_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let target = folder.path().join("telemetry.db");
+    let url = format!("sqlite://{}", target.display());
+    let source = source_of(folder.path(), &[1, 2, 3]).await;
+    let lock = std::fs::File::create(folder.path().join("telemetry.db-import.lock")).unwrap();
+    lock.lock().unwrap();
+    let import = || binary().args(["import", "--database-url", &url, &source]).output().unwrap();
+    let refused = import();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("an import writes to the database"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+
+    small_reference(&target).await;
+    let server =
+        binary().env("DATABASE_URL", &url).env("SERVER_ADDRESS", "127.0.0.1:0").output().unwrap();
+    assert_eq!(server.status.code(), Some(1));
+    let said = String::from_utf8(server.stderr).unwrap();
+    assert!(said.contains("an import writes to the database"), "{said}");
+    drop(lock);
+    assert!(import().status.success());
+
+    let alone = Database::open_to_import(&url).await.unwrap();
+    assert!(alone.is_alone());
+    assert!(Database::open_alone(&url).await.is_err());
+    assert!(!Database::open_to_import(&url).await.unwrap().is_alone());
 }
 
 #[tokio::test]

@@ -1,0 +1,197 @@
+//! Changes of the fleet's counts from one snapshot to the next, computed from the history of each
+//! instance.
+//!
+//! A report in hour h makes its instance active from the end of that hour (h + 1) until its window has
+//! passed or the instance's next report takes its place.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::{
+    domain::{Hour, Window},
+    storage::json,
+};
+
+/// Rows that are read together.
+const ROWS: i64 = 5_000;
+/// Sums that are held in memory, some three megabytes. More of them are stored in parts.
+const SUMS: usize = 60_000;
+/// Sums that are stored together.
+const SUMS_AT_A_TIME: usize = 10_000;
+
+/// Changes of the counts of a profile at the end of an hour: those of each window, of the returning
+/// ones within each, and of all instances and all returning ones.
+type Changes = [i32; 8];
+
+/// One report in the history of its instance.
+#[derive(Debug, sqlx::FromRow)]
+struct Report {
+    instance: Vec<u8>,
+    received_at: i64,
+    id: i64,
+    profile: i64,
+    first_seen: Option<i64>,
+}
+
+/// Makes the table `temp.instance_changes` of `temp.history`: sums by the hour of a snapshot and by
+/// profile, in that order. Neither is part of the schema, so these queries cannot be checked against it
+/// when compiled; the tests run them.
+pub async fn store(
+    connection: &mut SqliteConnection,
+    hourly_from: i64,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::raw_sql(
+        "DROP TABLE IF EXISTS temp.parts;
+         DROP TABLE IF EXISTS temp.instance_changes;
+         CREATE TEMP TABLE parts (hour, profile, a1, a7, a30, r1, r7, r30, instances, came_back);",
+    )
+    .execute(&mut *connection)
+    .await?;
+    let mut sums = Sums { hourly_from, now, by_snapshot: HashMap::new() };
+    let mut life = Life::default();
+    let (mut instance, mut received_at, mut id) = (Vec::new(), i64::MIN, i64::MIN);
+    loop {
+        let reports: Vec<Report> = sqlx::query_as(
+            "SELECT instance, received_at, id, profile, first_seen FROM temp.history
+             WHERE (instance, received_at, id) > (?, ?, ?)
+             ORDER BY instance, received_at, id LIMIT ?",
+        )
+        .bind(&instance)
+        .bind(received_at)
+        .bind(id)
+        .bind(ROWS)
+        .fetch_all(&mut *connection)
+        .await?;
+        let Some(last) = reports.last() else {
+            break;
+        };
+        (received_at, id) = (last.received_at, last.id);
+        for report in reports {
+            life.pass(report.instance == instance, &report, &mut sums);
+            instance = report.instance;
+        }
+        if sums.by_snapshot.len() >= SUMS {
+            sums.store(connection).await?;
+        }
+    }
+    life.end(&mut sums);
+    sums.store(connection).await?;
+    sqlx::raw_sql(
+        "CREATE TEMP TABLE instance_changes AS
+         SELECT
+             hour, profile,
+             sum(a1) AS active_24h, sum(a7) AS active_7d, sum(a30) AS active_30d,
+             sum(r1) AS returning_24h, sum(r7) AS returning_7d, sum(r30) AS returning_30d,
+             sum(instances) AS instances, sum(came_back) AS returning_instances
+         FROM temp.parts
+         GROUP BY hour, profile
+         ORDER BY hour, profile;
+         DROP TABLE temp.parts;",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The latest report of the instance whose history is being read.
+#[derive(Debug, Default)]
+struct Life {
+    first_day: i64,
+    came_back: bool,
+    latest: Option<(i64, i64)>,
+}
+
+impl Life {
+    /// Goes on to the next report, of the same instance or of another one.
+    fn pass(&mut self, same: bool, report: &Report, sums: &mut Sums) {
+        let hour = Hour::of_ms(report.received_at).number();
+        let day = hour.div_euclid(24);
+        let same = same && self.latest.is_some();
+        let mut first = false;
+        if same {
+            self.replace(hour, sums);
+        } else {
+            self.end(sums);
+            let seen = report.first_seen.unwrap_or(report.received_at / 1000);
+            first = seen >= report.received_at / 1000;
+            // Of pruned reports it is not known; most instances that have some came back by them.
+            let came_back = !first;
+            *self = Self { first_day: day.min(seen.div_euclid(86_400)), came_back, latest: None };
+        }
+        let back = day > self.first_day;
+        sums.add(hour + 1, report.profile, {
+            let first_return = back && !self.came_back;
+            [0, 0, 0, 0, 0, 0, i32::from(first), i32::from(first_return)]
+        });
+        self.came_back = back;
+        self.latest = Some((hour, report.profile));
+    }
+
+    fn end(&mut self, sums: &mut Sums) {
+        self.replace(i64::MAX, sums);
+    }
+
+    /// Counts the latest report until one in an hour takes its place.
+    fn replace(&mut self, next_hour: i64, sums: &mut Sums) {
+        let Some((hour, profile)) = self.latest.take().filter(|&(hour, _)| next_hour > hour) else {
+            return;
+        };
+        let back = i32::from(self.came_back);
+        sums.add(hour + 1, profile, [1, 1, 1, back, back, back, 0, 0]);
+        for (place, window) in Window::ALL.into_iter().enumerate() {
+            let mut changes = [0; 8];
+            changes[place] = -1;
+            changes[place + 3] = -back;
+            sums.add(next_hour.min(hour + window.hours()) + 1, profile, changes);
+        }
+    }
+}
+
+/// Sums of changes by the hour of a snapshot and by profile.
+struct Sums {
+    hourly_from: i64,
+    now: i64,
+    by_snapshot: HashMap<(i64, i64), Changes>,
+}
+
+impl Sums {
+    /// Adds to the first snapshot that has an hour's end.
+    fn add(&mut self, end: i64, profile: i64, changes: Changes) {
+        let hour = if end < self.hourly_from { (end + 23).div_euclid(24) * 24 } else { end };
+        if hour <= self.now {
+            let sums = self.by_snapshot.entry((hour, profile)).or_default();
+            sums.iter_mut().zip(changes).for_each(|(sum, change)| *sum += change);
+        }
+    }
+
+    /// Stores all sums as parts, and begins anew.
+    async fn store(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        let mut parts =
+            self.by_snapshot.drain().filter(|(_, changes)| changes.iter().any(|&c| c != 0));
+        loop {
+            let rows: Vec<_> = parts
+                .by_ref()
+                .take(SUMS_AT_A_TIME)
+                .map(|((hour, profile), changes)| (hour, profile, changes.map(i64::from)))
+                .map(|(hour, profile, [a1, a7, a30, r1, r7, r30, all, back])| {
+                    [hour, profile, a1, a7, a30, r1, r7, r30, all, back]
+                })
+                .collect();
+            if rows.is_empty() {
+                return Ok(());
+            }
+            sqlx::query(
+                "INSERT INTO temp.parts
+                 SELECT
+                     value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+                     value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9
+                 FROM jsonb_each(?)",
+            )
+            .bind(json::encode(&rows)?)
+            .execute(&mut *connection)
+            .await?;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Rows of a reference server's table, and the identity by which a row is known again.
+
+use futures_util::TryStreamExt as _;
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use sha2::{Digest as _, Sha256};
+use sqlx::SqliteConnection;
+
+use crate::{
+    domain::{Report, ReportBody},
+    storage::write::RowKey,
+};
+
+/// A row that was read: the report that it is, and its identity.
+#[derive(Debug)]
+pub struct SourceRow {
+    /// Its number in the source.
+    pub number: i64,
+    /// Its identity.
+    pub key: RowKey,
+    pub received_at: Timestamp,
+    pub report: Report,
+    /// True if it broke a rule and was cut to fit.
+    pub altered: bool,
+}
+
+/// A row of the reference server's table. Its columns were declared without STRICT, so each may
+/// hold a value of any type: texts are read as bytes.
+#[derive(Debug, sqlx::FromRow)]
+struct Row {
+    id: i64,
+    instance_id: Option<Vec<u8>>,
+    image_version: Option<Vec<u8>>,
+    architecture: Option<Vec<u8>>,
+    container_runtime: Option<Vec<u8>>,
+    startup_time_ms: Option<i64>,
+    db_type: Option<Vec<u8>>,
+    telemetry_version: Option<Vec<u8>>,
+    created_at: Option<Vec<u8>>,
+}
+
+/// The next rows after a number. The table is not part of our schema, so this query cannot be
+/// checked against it when compiled; the tests run it.
+pub async fn read(
+    source: &mut SqliteConnection,
+    after: i64,
+    rows: usize,
+    now: Timestamp,
+) -> sqlx::Result<Vec<SourceRow>> {
+    let mut found = sqlx::query_as(
+        "SELECT id,
+                CAST(instance_id AS BLOB) AS instance_id,
+                CAST(image_version AS BLOB) AS image_version,
+                CAST(architecture AS BLOB) AS architecture,
+                CAST(container_runtime AS BLOB) AS container_runtime,
+                CAST(startup_time_ms AS INTEGER) AS startup_time_ms,
+                CAST(db_type AS BLOB) AS db_type,
+                CAST(telemetry_version AS BLOB) AS telemetry_version,
+                CAST(created_at AS BLOB) AS created_at
+         FROM deployments WHERE id > ? ORDER BY id LIMIT ?",
+    )
+    .bind(after)
+    .bind(i64::try_from(rows).unwrap_or(i64::MAX))
+    .fetch(source);
+    let mut read: Vec<SourceRow> = Vec::with_capacity(rows);
+    while let Some(row) = found.try_next().await? {
+        let row: Row = row;
+        // A row without a usable time gets that of the row before it, if that is at hand.
+        let before = read.last().map_or(now, |row| row.received_at);
+        read.push(row.into_source_row(before));
+    }
+    Ok(read)
+}
+
+impl Row {
+    fn into_source_row(self, before: Timestamp) -> SourceRow {
+        let created = text(self.created_at.as_deref()).as_deref().and_then(created_at);
+        let (number, key) = (self.id, self.key(created));
+        let salvaged = self.body().salvage();
+        SourceRow {
+            number,
+            key,
+            received_at: created.unwrap_or(before),
+            report: salvaged.report,
+            altered: salvaged.altered || created.is_none(),
+        }
+    }
+
+    /// The identity of the row: what stays the same in every copy of it, and differs from all other rows,
+    /// those of another server with the same number included. 64 bits of a hash are enough: rows of
+    /// other seconds are not compared, so of a million rows of one second two are the same by
+    /// chance once in 37 million times.
+    fn key(&self, created: Option<Timestamp>) -> RowKey {
+        let mut hash = Sha256::new();
+        hash.update(self.id.to_le_bytes());
+        for field in [&self.created_at, &self.instance_id] {
+            let field = field.as_deref().unwrap_or_default();
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field);
+        }
+        let hash = hash.finalize();
+        let first = *hash.first_chunk().expect("32 bytes");
+        (created.map_or(0, Timestamp::as_second), i64::from_le_bytes(first))
+    }
+
+    fn body(&self) -> ReportBody {
+        ReportBody {
+            instance_id: text(self.instance_id.as_deref()),
+            image_version: text(self.image_version.as_deref()),
+            architecture: text(self.architecture.as_deref()),
+            os: None, // The reference server threw it away.
+            container_runtime: text(self.container_runtime.as_deref()),
+            startup_time_ms: self.startup_time_ms,
+            db_type: text(self.db_type.as_deref()),
+            telemetry_version: text(self.telemetry_version.as_deref()),
+            timestamp: None,
+            event: None,
+            report_id: None,
+        }
+    }
+}
+
+fn text(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// `YYYY-MM-DD HH:MM:SS` in UTC as SQLite's CURRENT_TIMESTAMP writes it, or RFC 3339.
+fn created_at(text: &str) -> Option<Timestamp> {
+    text.parse::<Timestamp>().ok().or_else(|| {
+        text.parse::<DateTime>()
+            .ok()?
+            .to_zoned_datetime(TimeZone::UTC)
+            .ok()
+            .map(|at| at.timestamp())
+    })
+}
