@@ -37,7 +37,9 @@ use tokio::{
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use client_address::Proxies;
+pub use extract::parse_report;
 pub use openapi::DOCUMENT;
+pub use prometheus::Form;
 pub use respond::{RequestIds, answer};
 pub use room::Room;
 pub use server::{Peer, serve};

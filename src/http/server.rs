@@ -28,6 +28,8 @@ use stream::{WatchedStream, with_end};
 const WRITE_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two searches for connections whose time is over.
 const SEARCH: Duration = Duration::from_secs(1);
+/// Time between two searches for room while a connection waits for it.
+const SEARCH_ROOM: Duration = Duration::from_millis(10);
 /// Time for open requests to end after the signal to stop. Less than the ten seconds that
 /// Docker waits before it kills.
 const SHUTDOWN_TIME_LIMIT: Duration = Duration::from_secs(8);
@@ -106,7 +108,7 @@ async fn admit(connections: &Connections, peer: SocketAddr) -> Option<Arc<Connec
             Err(Full::Address) => return None,
             // One that does not end may be dispensable, or its time over, a moment later.
             Err(Full::All) => {
-                let _ = timeout(SEARCH, connections.room()).await;
+                let _ = timeout(SEARCH_ROOM, connections.room()).await;
                 connections.close_overdue();
             }
         }

@@ -28,14 +28,15 @@ use jiff::Timestamp;
 pub use discovery::Discovery;
 pub use error::QueryError;
 pub use limits::SERIES as MAX_SERIES;
-pub use parse::duration;
+pub use parse::{duration, expression as parse};
+pub use plan::Plan;
 pub use series::{Grid, Labels, Series};
 
 use crate::storage::Database;
 use error::Result;
 use evaluate::Value;
 use limits::Held;
-use plan::{Node, Plan, Read, Root};
+use plan::{Node, Read, Root};
 use selector::Selector;
 
 /// The value of an expression.

@@ -5,6 +5,7 @@ use super::{grouping::Grouping, selector::Selector};
 /// The series that an expression reads, and the operations on them.
 #[derive(Debug)]
 pub struct Plan {
+    /// The outermost operation.
     pub root: Root,
     /// The series that are read; [`Node::Read`] names one by its place.
     pub reads: Vec<Read>,

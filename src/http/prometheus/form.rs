@@ -42,13 +42,8 @@ impl FromRequest<AppState> for Form {
             encoded = body.into();
         }
         let query = parts.uri.query().unwrap_or_default();
-        let parameters: Vec<_> =
-            pairs(&encoded).chain(pairs(query.as_bytes())).take(MAX_PARAMETERS + 1).collect();
-        if parameters.len() > MAX_PARAMETERS {
-            let text = format!("a request may have at most {MAX_PARAMETERS} parameters");
-            return Err(bad_data(text).into_response());
-        }
-        Ok(Self { parameters, _taken: taken })
+        let form = Self::parse(&encoded, query).map_err(IntoResponse::into_response)?;
+        Ok(Self { _taken: taken, ..form })
     }
 }
 
@@ -62,6 +57,21 @@ pub fn missing(name: &str) -> ApiError {
 }
 
 impl Form {
+    /// Parses a form and a query string. The form's parameters come first.
+    ///
+    /// # Errors
+    /// If there are too many parameters.
+    pub fn parse(encoded: &[u8], query: &str) -> Result<Self, ApiError> {
+        let parameters: Vec<_> =
+            pairs(encoded).chain(pairs(query.as_bytes())).take(MAX_PARAMETERS + 1).collect();
+        if parameters.len() > MAX_PARAMETERS {
+            return Err(bad_data(format!(
+                "a request may have at most {MAX_PARAMETERS} parameters"
+            )));
+        }
+        Ok(Self { parameters, _taken: None })
+    }
+
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
@@ -76,11 +86,17 @@ impl Form {
     }
 
     /// A parameter that must be there.
+    ///
+    /// # Errors
+    /// If it is missing or empty.
     pub fn required(&self, name: &str) -> Result<&str, ApiError> {
         self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| missing(name))
     }
 
     /// A moment, in milliseconds since 1970: RFC 3339, or seconds.
+    ///
+    /// # Errors
+    /// If it is neither, or beyond the year 9999.
     pub fn time(&self, name: &str) -> Result<Option<i64>, ApiError> {
         const MAX: i64 = MAX_SECONDS * 1000;
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else {
@@ -102,6 +118,9 @@ impl Form {
 
     /// Most series or names in the answer; `None` where any number is wanted. The rules are those of
     /// Prometheus: an empty limit and 0 are none.
+    ///
+    /// # Errors
+    /// If it is no whole number from 0.
     pub fn limit(&self) -> Result<Option<usize>, ApiError> {
         let refused = |text| Err(bad_data(format!("invalid parameter \"limit\": {text}")));
         match self.number("limit") {
@@ -113,6 +132,9 @@ impl Form {
     }
 
     /// Most metrics in the answer about metadata, where a negative limit is none and 0 is one.
+    ///
+    /// # Errors
+    /// If it is no whole number.
     pub fn metadata_limit(&self) -> Result<Option<usize>, ApiError> {
         match self.number("limit") {
             None => Ok(None),
@@ -134,7 +156,7 @@ mod tests {
     use super::*;
 
     fn form(encoded: &str) -> Form {
-        Form { parameters: pairs(encoded.as_bytes()).collect(), _taken: None }
+        Form::parse(encoded.as_bytes(), "").unwrap()
     }
 
     #[test]

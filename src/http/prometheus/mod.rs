@@ -28,7 +28,7 @@ use crate::{
     metrics::{Description, Metric},
     promql::{self, Discovery, Grid, MAX_SERIES, QueryError},
 };
-use form::Form;
+pub use form::Form;
 pub use json::Failure;
 use json::{Data, LABEL_BYTES, SERIES_BYTES, Success, listed, success};
 use parameters::{

@@ -27,8 +27,12 @@ pub const IDLE_TIME_LIMIT: Duration = Duration::from_mins(65);
 pub const HEAD_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Time for a whole answer, from the end of the request until the client has taken all of it.
 pub const ANSWER_TIME_LIMIT: Duration = Duration::from_mins(1);
-/// Age at which a request that has not arrived in full may be given up for a new connection.
-const SLOW: Duration = Duration::from_secs(1);
+/// Time that a new connection has for its first bytes, and an idle one for its next request, before it may
+/// be closed for another connection. They follow the connection at once, whatever the distance.
+const FRESH: Duration = Duration::from_millis(20);
+/// Time after which a request that does not arrive, or an answer that is not taken, may be given up for a
+/// new connection. Honest clients wait no longer for their turn.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// Part of an exchange in which a connection is. They follow each other in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +58,42 @@ pub enum Progress {
     Arrived,
 }
 
+/// State of a connection.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    /// All bytes of the client were read, and more are awaited. Bytes that nobody has read yet are no
+    /// fault of the client.
+    awaits_bytes: bool,
+    /// The client has to take some of its answer before more is sent.
+    awaits_room: bool,
+    /// Time at which it left some of the answer for the first time.
+    untaken: Option<Instant>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            phase: Phase::Idle,
+            since: Instant::now(),
+            awaits_bytes: false,
+            awaits_room: false,
+            untaken: None,
+        }
+    }
+
+    fn step(&mut self, to: Phase) {
+        *self = Self { phase: to, since: Instant::now(), untaken: None, ..*self };
+    }
+}
+
 /// One open connection.
 #[derive(Debug)]
 pub struct Connection {
     /// The client that it counts against; `None` if it counts against none.
     client: Option<IpAddr>,
-    phase: Mutex<(Phase, Instant)>,
+    state: Mutex<State>,
     /// True if the latest request is a report.
     reports: AtomicBool,
     closed: Notify,
@@ -67,30 +101,48 @@ pub struct Connection {
 
 impl Connection {
     fn new(client: Option<IpAddr>) -> Self {
-        let phase = Mutex::new((Phase::Idle, Instant::now()));
-        Self { client, phase, reports: AtomicBool::new(false), closed: Notify::new() }
+        let state = Mutex::new(State::new());
+        Self { client, state, reports: AtomicBool::new(false), closed: Notify::new() }
     }
 
-    fn phase(&self) -> MutexGuard<'_, (Phase, Instant)> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn step(&self, from: Phase, to: Phase) {
-        let mut phase = self.phase();
-        if phase.0 == from {
-            *phase = (to, Instant::now());
+        let mut state = self.state();
+        if state.phase == from {
+            state.step(to);
         }
     }
 
     /// Some bytes of a request have arrived.
-    pub fn begins(&self) {
+    pub fn receives(&self) {
+        self.state().awaits_bytes = false;
         self.step(Phase::Idle, Phase::Head);
+    }
+
+    /// All bytes of the client were read.
+    pub fn awaits_bytes(&self) {
+        self.state().awaits_bytes = true;
+    }
+
+    /// The client has taken some of its answer.
+    pub fn sends(&self) {
+        self.state().awaits_room = false;
+    }
+
+    /// The client has not taken enough of its answer for more to be sent.
+    pub fn awaits_room(&self) {
+        let mut state = self.state();
+        state.awaits_room = true;
+        state.untaken.get_or_insert_with(Instant::now);
     }
 
     /// The head of a request has arrived.
     pub fn has_head(&self, is_report: bool) {
         self.reports.store(is_report, Ordering::Relaxed);
-        *self.phase() = (Phase::Body, Instant::now());
+        self.state().step(Phase::Body);
     }
 
     /// The body of the request has arrived, or nobody waits for it.
@@ -101,7 +153,7 @@ impl Connection {
     /// The last bytes of the answer are in the buffer of the connection.
     pub fn is_leaving(&self) {
         // Its time goes on: it is that of the whole answer.
-        self.phase().0 = Phase::Leaving;
+        self.state().phase = Phase::Leaving;
     }
 
     /// The buffer of the connection is empty.
@@ -111,7 +163,7 @@ impl Connection {
 
     /// The report that is under way.
     pub fn report(&self) -> Option<Progress> {
-        let progress = match self.phase().0 {
+        let progress = match self.state().phase {
             Phase::Body => Progress::Arriving,
             Phase::Answer | Phase::Leaving => Progress::Arrived,
             Phase::Idle | Phase::Head => return None,
@@ -125,19 +177,20 @@ impl Connection {
     }
 
     /// Rank among the connections that may be closed for a new one, lowest first: the longest idle,
-    /// then the slowest request. A proxy's come after others, since it carries many clients.
-    fn dispensable(&self) -> Option<(u8, bool, Instant)> {
-        let (phase, since) = *self.phase();
-        let rank = match phase {
-            Phase::Idle => 0,
-            Phase::Head | Phase::Body if since.elapsed() >= SLOW => 1,
-            _ => return None,
+    /// then the one whose client is waited for the longest. A proxy's come after others, since it carries
+    /// many clients.
+    fn dispensable(&self, now: Instant) -> Option<(u8, bool, Instant)> {
+        let state = *self.state();
+        let (rank, waits, since, patience) = match state.phase {
+            Phase::Idle => (0, state.awaits_bytes, state.since, FRESH),
+            Phase::Head | Phase::Body => (1, state.awaits_bytes, state.since, SLOW),
+            Phase::Answer | Phase::Leaving => (1, state.awaits_room, state.untaken?, SLOW),
         };
-        Some((rank, self.client.is_none(), since))
+        (waits && now - since >= patience).then_some((rank, self.client.is_none(), since))
     }
 
     fn is_overdue(&self) -> bool {
-        let (phase, since) = *self.phase();
+        let State { phase, since, .. } = *self.state();
         let limit = match phase {
             Phase::Idle => IDLE_TIME_LIMIT,
             Phase::Head => HEAD_TIME_LIMIT,
@@ -232,9 +285,10 @@ impl Connections {
 
 /// Closes the most dispensable of some connections.
 fn close_one(open: &mut Vec<Arc<Connection>>, among: impl Fn(&Connection) -> bool) -> Option<()> {
+    let now = Instant::now();
     let candidates = open.iter().enumerate().filter(|(_, connection)| among(connection));
     let (position, _) = candidates
-        .filter_map(|(position, connection)| Some((position, connection.dispensable()?)))
+        .filter_map(|(position, connection)| Some((position, connection.dispensable(now)?)))
         .min_by_key(|(_, rank)| *rank)?;
     open.swap_remove(position).closed.notify_one();
     Some(())
@@ -253,11 +307,13 @@ mod tests {
     }
 
     fn open(connections: &Connections, address: &str) -> Result<Arc<Connection>, Full> {
-        connections.add(address.parse().unwrap())
+        let connection = connections.add(address.parse().unwrap())?;
+        connection.awaits_bytes();
+        Ok(connection)
     }
 
     fn work_on(connection: &Connection) {
-        connection.begins();
+        connection.receives();
         connection.has_head(false);
         connection.has_body();
     }
@@ -287,6 +343,7 @@ mod tests {
         work_on(&oldest);
         oldest.is_leaving();
         oldest.has_left();
+        oldest.awaits_bytes();
         work(&connections, "10.0.0.1", CONNECTIONS - 2);
         let new = open(&connections, "10.0.0.1").unwrap();
         assert!(!is_open(&connections, &older));
@@ -299,7 +356,8 @@ mod tests {
         let connections = connections();
         work(&connections, "10.0.0.1", CONNECTIONS - 1);
         let slow = open(&connections, "10.0.0.1").unwrap();
-        slow.begins();
+        slow.receives();
+        slow.awaits_bytes();
         assert_eq!(open(&connections, "10.0.0.1").unwrap_err(), Full::All);
         advance(SLOW).await;
         let new = open(&connections, "10.0.0.1").unwrap();
@@ -313,6 +371,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_makes_room_and_one_that_is_does_not() {
+        let connections = connections();
+        let working = work(&connections, "10.0.0.1", CONNECTIONS);
+        for connection in &working[..2] {
+            connection.awaits_room();
+            connection.awaits_bytes();
+        }
+        advance(SLOW).await;
+        working[0].sends();
+        open(&connections, "10.0.0.1").unwrap();
+        assert!(is_open(&connections, &working[0]) && !is_open(&connections, &working[1]));
+        assert_eq!(open(&connections, "10.0.0.1").unwrap_err(), Full::All);
+    }
+
+    /// The bytes of a request may be there, and wait for a thread.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_not_read_yet_does_not_make_room() {
+        let connections = connections();
+        work(&connections, "10.0.0.1", CONNECTIONS - 1);
+        let new = connections.add("10.0.0.1".parse().unwrap()).unwrap();
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(open(&connections, "10.0.0.1").unwrap_err(), Full::All);
+        new.awaits_bytes();
+        open(&connections, "10.0.0.1").unwrap();
+        assert!(!is_open(&connections, &new));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_address_has_no_more_than_its_share() {
         let connections = connections();
         // Hosts of one network, as an IPv6 client has 2^64 addresses.
@@ -320,6 +406,7 @@ mod tests {
             .map(|host| open(&connections, &format!("2001:db8::{host:x}")).unwrap())
             .collect();
         let other = open(&connections, "2001:db8:0:1::1").unwrap();
+        advance(FRESH).await;
         open(&connections, "2001:db8::ffff").unwrap();
         assert!(!is_open(&connections, &own[0]) && is_open(&connections, &other));
         own.iter().for_each(|connection| work_on(connection));
@@ -343,6 +430,7 @@ mod tests {
         let proxy = open(&connections, PROXY).unwrap();
         advance(Duration::from_secs(1)).await;
         let stranger = open(&connections, "192.0.2.1").unwrap();
+        advance(FRESH).await;
         work(&connections, "10.0.0.1", CONNECTIONS - 2);
         open(&connections, "192.0.2.2").unwrap();
         assert!(is_open(&connections, &proxy) && !is_open(&connections, &stranger));

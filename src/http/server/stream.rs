@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connections::{Connection, Progress};
 use crate::http::held_body::holding;
 
-/// A socket that notes when a request begins to arrive, and when an answer has left.
+/// A socket that notes when a request begins to arrive, when an answer has left, and when the server
+/// waits for the client.
 ///
 /// hyper gives up a request when its client closes the connection, or half of it. For a query that
 /// is right. A report is worth more than its answer, so its end of the connection is shown only when
@@ -38,6 +39,15 @@ enum HiddenEnd {
 impl<S> WatchedStream<S> {
     pub fn new(stream: S, connection: Arc<Connection>) -> Self {
         Self { stream, connection, hidden: None }
+    }
+
+    /// Notes whether the client takes its answer.
+    fn notes(&self, written: &Poll<io::Result<usize>>) {
+        if written.is_pending() {
+            self.connection.awaits_room();
+        } else {
+            self.connection.sends();
+        }
     }
 
     /// Hides the end of the client's bytes, or shows it.
@@ -64,11 +74,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            self.connection.awaits_bytes();
+        }
+        ready!(read)?;
         if buffer.filled().len() == before {
             return self.end(context);
         }
-        self.connection.begins();
+        self.connection.receives();
         Poll::Ready(Ok(()))
     }
 }
@@ -79,7 +93,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.notes(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -87,7 +103,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         context: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.notes(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
