@@ -4,6 +4,7 @@
 //! command that runs it:
 //!
 //! ```sh
+//! cargo test --test suite abuse:: -- --ignored
 //! cargo test --test suite prometheus:: -- --ignored
 //! cargo test --test suite proxies:: -- --ignored
 //! cargo test --test suite client:: -- --ignored
@@ -11,6 +12,7 @@
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod abuse;
 mod api;
 mod architecture;
 mod client;

@@ -1,0 +1,226 @@
+//! A trial: the server, an honest client beside an attack, and the judgement afterwards.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use tempfile::TempDir;
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::{Instant, interval, timeout},
+};
+
+use super::raw;
+use crate::support::{Server, binary};
+
+/// Memory of the server at its highest, in kB.
+const MEMORY_KB: u64 = 64 * 1024;
+/// Time in which 99 of 100 honest reports are answered.
+const P99: Duration = Duration::from_millis(100);
+/// Time after which the stock client gives up.
+const GIVES_UP: Duration = Duration::from_secs(10);
+/// Time between two honest reports, whatever becomes of them.
+const PACE: Duration = Duration::from_millis(10);
+/// Honest reports that are sent beside an attack, at least.
+pub const REPORTS: usize = 400;
+/// Time of a whole trial.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Address of the honest client. Attacks come from others.
+const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+/// Files that a process may usually have open. The server has to do with them.
+const USUAL_FILES: u64 = 1024;
+/// Files that an attack needs.
+const FILES: u64 = 4096;
+
+/// A server, an honest client that reports at a steady pace, and what happened so far.
+pub struct Trial {
+    pub address: SocketAddr,
+    pub tally: Tally,
+    server: Server,
+    folder: TempDir,
+    before: u64,
+    sent: watch::Receiver<usize>,
+    stop: oneshot::Sender<()>,
+    honest: thread::JoinHandle<Vec<(u16, Duration)>>,
+    /// One trial at a time: each measures time and memory.
+    _turn: fs::File,
+}
+
+/// Statuses of the answers to an attack, and how often each came.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<Mutex<BTreeMap<u16, u64>>>);
+
+impl Tally {
+    /// Counts an answer. A connection that was closed without one has none.
+    pub fn add(&self, status: Option<u16>) {
+        self.add_many(status, 1);
+    }
+
+    pub fn add_many(&self, status: Option<u16>, times: u64) {
+        *self.0.lock().unwrap().entry(status.unwrap_or_default()).or_default() += times;
+    }
+
+    pub fn of(&self, status: u16) -> u64 {
+        self.0.lock().unwrap().get(&status).copied().unwrap_or_default()
+    }
+
+    pub fn total(&self) -> u64 {
+        self.0.lock().unwrap().values().sum()
+    }
+}
+
+impl Trial {
+    /// Starts a server on an empty database.
+    pub async fn begin() -> Self {
+        Self::begin_with(|_, _| ()).await
+    }
+
+    /// Starts a server by a command that `change` completes; it may also fill the database.
+    pub async fn begin_with(change: impl FnOnce(&mut Command, &Path)) -> Self {
+        let turn = fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("abuse")).unwrap();
+        turn.lock().unwrap();
+        let folder = TempDir::new().unwrap();
+        let database = folder.path().join("telemetry.db");
+        let mut command = server_binary();
+        command.env("DATABASE_URL", format!("sqlite://{}", database.display()));
+        // In force, and not reached by the honest client.
+        command.env("RATE_LIMIT_PER_MINUTE", "100000").env("INSTANCE_RATE_LIMIT_PER_HOUR", "60");
+        change(&mut command, &database);
+        let server = Server::start_command(&mut command);
+        limit_files(&server);
+        let address = server.address;
+        let before = starts(address).await;
+        let (stop, stopped) = oneshot::channel();
+        let (sending, sent) = watch::channel(0);
+        // Its own thread, so that the attack's own work does not count as the server's.
+        let honest = thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(report_until(stopped, address, &sending))
+        });
+        let tally = Tally::default();
+        Self { address, tally, server, folder, before, sent, stop, honest, _turn: turn }
+    }
+
+    /// Returns when the honest client has sent so many more reports.
+    pub async fn honest_reports(&self, more: usize) {
+        let mut sent = self.sent.clone();
+        let wanted = *sent.borrow() + more;
+        let reached = sent.wait_for(|sent| *sent >= wanted);
+        timeout(TIME_LIMIT, reached).await.expect("the honest client is held up").unwrap();
+    }
+
+    /// Returns when the honest client has sent so many more reports, and so many parts of the attack were
+    /// dealt with.
+    pub async fn honest_reports_and(&self, more: usize, attacks: usize) {
+        let begun = Instant::now();
+        self.honest_reports(more).await;
+        while self.tally.total() < attacks as u64 {
+            assert!(begun.elapsed() < TIME_LIMIT, "the server does not deal with the attack");
+            self.honest_reports(1).await;
+        }
+    }
+
+    /// Ends the attack and judges. Each answer with 200 to a report of the attack is in `acknowledged`.
+    pub async fn judge(self, name: &str, acknowledged: u64) {
+        let _ = self.stop.send(());
+        let answers = self.honest.join().unwrap();
+        let refused: Vec<_> = answers.iter().filter(|(status, _)| *status != 200).collect();
+        let mut times: Vec<_> = answers.iter().map(|(_, time)| *time).collect();
+        times.sort();
+        let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        let memory = peak_memory(self.server.pid());
+        let tally = self.tally.0.lock().unwrap().clone();
+        println!(
+            "{name}: {} reports, p50 {p50:.1?}, p99 {p99:.1?}, longest {:.1?}, memory {} MB, \
+             answers to the attack by status (0: closed) {tally:?}",
+            times.len(),
+            times.last().unwrap(),
+            memory / 1024,
+        );
+        assert!(refused.is_empty(), "{} honest reports refused: {refused:?}", refused.len());
+        let stored = starts(self.address).await - self.before;
+        assert_eq!(stored, answers.len() as u64 + acknowledged, "stored, and acknowledged");
+        let (status, log) = self.server.terminate();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
+        let database = format!("sqlite://{}/telemetry.db", self.folder.path().display());
+        let verified =
+            server_binary().args(["verify", "--database-url", &database]).output().unwrap();
+        let verdict = String::from_utf8(verified.stdout).unwrap();
+        assert!(verified.status.success() && verdict.ends_with("\nclean\n"), "{verdict}");
+        let broken = tally.keys().filter(|status| **status >= 500 && **status != 503);
+        assert_eq!(broken.count(), 0, "{tally:?}");
+        assert!(memory <= MEMORY_KB, "{memory} kB");
+        assert!(p99 <= P99, "{p99:?}");
+    }
+}
+
+/// The released binary, if it is named.
+pub fn server_binary() -> Command {
+    let Some(named) = env::var_os("TEST_BINARY") else { return binary() };
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(named));
+    command.env_clear();
+    command
+}
+
+/// Gives the server as many files as it usually has, and this process as many as an attack needs.
+fn limit_files(server: &Server) {
+    let own = getrlimit(Resource::Nofile);
+    let usual = Rlimit { current: Some(USUAL_FILES), maximum: own.maximum };
+    let process = Pid::from_raw(server.pid().try_into().unwrap());
+    prlimit(process, Resource::Nofile, usual).unwrap();
+    if own.current.is_some_and(|current| current < FILES) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(FILES), maximum: own.maximum }).unwrap();
+    }
+}
+
+/// Sends a report at each tick, in a connection of its own as the stock client does.
+async fn report_until(
+    mut stopped: oneshot::Receiver<()>,
+    address: SocketAddr,
+    sent: &watch::Sender<usize>,
+) -> Vec<(u16, Duration)> {
+    let mut tick = interval(PACE);
+    let mut reports = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = &mut stopped => break,
+        }
+        let number = *sent.borrow();
+        reports.spawn(async move {
+            let begun = Instant::now();
+            let id = format!("h{number}");
+            let status = timeout(GIVES_UP, raw::report(address, HONEST, &id)).await;
+            // 0 is no answer at all.
+            let status = status.ok().flatten().unwrap_or_default();
+            (status, begun.elapsed())
+        });
+        sent.send_replace(number + 1);
+    }
+    reports.join_all().await
+}
+
+/// The highest that the memory of a process was, in kB.
+fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Starts that the server has counted.
+async fn starts(address: SocketAddr) -> u64 {
+    let answer = raw::exchange(address, HONEST, &raw::get("/metrics")).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str::<serde_json::Value>(body).unwrap()["total_deployments"].as_u64().unwrap()
+}
