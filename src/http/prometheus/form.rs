@@ -73,6 +73,7 @@ impl Form {
     }
 
     /// The first value of a parameter.
+    #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
