@@ -94,7 +94,7 @@ fn hostile_values() -> Vec<String> {
     values.push(nested("-", "1", "", 5000));
     values.push("1%5E".repeat(4000) + "1");
     values.push(
-        many("mattermost_starts_total", 1).repeat(1) + &"%2Bmattermost_starts_total".repeat(99),
+        "mattermost_starts_total".to_owned() + &"%2Bmattermost_starts_total".repeat(99),
     );
     values.push(format!("sum%20by%20({})%20(mattermost_starts_total)", many("os", 4000)));
     values.push(format!("mattermost_starts_total{{{}}}", many("os=%22Linux%22", 1000)));
@@ -118,7 +118,7 @@ fn usual(path: &str, hostile: &str) -> String {
         _ => &[],
     };
     let others = all.iter().filter(|(name, _)| *name != hostile);
-    others.map(|(name, value)| format!("&{name}={value}")).collect()
+    others.fold(String::new(), |pairs, (name, value)| pairs + "&" + name + "=" + value)
 }
 
 /// Requests to every route of the description.

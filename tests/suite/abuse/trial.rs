@@ -33,7 +33,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// Honest reports that are sent beside an attack, at least.
 pub const REPORTS: usize = 400;
 /// Time of a whole trial.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 /// Address of the honest client. Attacks come from others.
 const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 /// Files that a process may usually have open. The server has to do with them.
