@@ -93,9 +93,7 @@ fn hostile_values() -> Vec<String> {
     values.push(nested("sum(", "mattermost_starts_total", ")", 2000));
     values.push(nested("-", "1", "", 5000));
     values.push("1%5E".repeat(4000) + "1");
-    values.push(
-        "mattermost_starts_total".to_owned() + &"%2Bmattermost_starts_total".repeat(99),
-    );
+    values.push("mattermost_starts_total".to_owned() + &"%2Bmattermost_starts_total".repeat(99));
     values.push(format!("sum%20by%20({})%20(mattermost_starts_total)", many("os", 4000)));
     values.push(format!("mattermost_starts_total{{{}}}", many("os=%22Linux%22", 1000)));
     values.push("9".repeat(10_000));
