@@ -7,7 +7,7 @@ use super::{grouping::Grouping, selector::Selector};
 pub struct Plan {
     /// The outermost operation.
     pub root: Root,
-    /// The series that are read; [`Node::Read`] names one by its place.
+    /// The series that are read; `Node::Read` names one by its place.
     pub reads: Vec<Read>,
 }
 

@@ -173,7 +173,7 @@ async fn load(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Stretch>> {
             ended_at: last.received_at,
             ran_ms: (last.received_at - last.first).max(0),
             steady_ms: 0,
-            needed_ms: 0,
+            needed_ms: Stretch::CONFIRMED_MS,
             moved_ms: 0,
         }),
     }
