@@ -26,7 +26,8 @@ pub async fn rebuild(
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    rebuild_after(connection, i64::MIN, Fleet::default(), now, pace).await
+    let hourly_from = hourly_from(now.number());
+    rebuild_after(connection, i64::MIN, Fleet::default(), hourly_from, now, pace).await
 }
 
 /// Rebuilds the snapshots after the last one of a midnight that is no later than `from`, likewise. Where
@@ -39,18 +40,21 @@ pub async fn rebuild_from(
 ) -> sqlx::Result<()> {
     let (after, fleet) =
         Fleet::at_snapshot(connection, from).await?.unwrap_or((i64::MIN, Fleet::default()));
-    rebuild_after(connection, after, fleet, now, pace).await
+    // The clock may be wrong: those of single hours are thinned later.
+    let hourly_from = hourly_from(now.number()).min(from.day().number());
+    rebuild_after(connection, after, fleet, hourly_from, now, pace).await
 }
 
 async fn rebuild_after(
     connection: &mut SqliteConnection,
     mut after: i64,
     mut fleet: Fleet,
+    hourly_from: i64,
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     let (end, now) = (now, now.number());
-    instance_changes::store(connection, hourly_from(now), now).await?;
+    instance_changes::store(connection, hourly_from, now).await?;
     let mut changes = Changes::default();
     changes.skip_to(after, connection).await?;
     let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
@@ -63,31 +67,29 @@ async fn rebuild_after(
             fleet.returning += change.returning_instances;
         }
         fleet.end(hour);
-        if is_kept(&fleet, hour, now) {
+        if is_kept(&fleet, hour, hourly_from) {
             made.push(fleet.snapshot(hour)?);
         }
         if made.len() >= pace.rows().min(MADE_AT_A_TIME) {
-            replace(connection, after, &made, pace).await?;
+            replace(connection, after, hour, &made, pace).await?;
             after = hour;
             made.clear();
         }
         hour = if fleet.rests(hour) { changes.next_hour(connection).await? } else { hour + 1 };
     }
-    replace(connection, after, &made, pace).await?;
+    replace(connection, after, now, &made, pace).await?;
     sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *connection).await?;
     closed_until(connection, end).await
 }
 
-/// Puts snapshots in place of all after an hour up to the last of them.
+/// Puts snapshots in place of all after an hour up to another one.
 async fn replace(
     connection: &mut SqliteConnection,
     after: i64,
+    last: i64,
     made: &[Snapshot],
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    let Some(last) = made.last().map(|snapshot| snapshot.hour) else {
-        return Ok(());
-    };
     let begun = Instant::now();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::query!("DELETE FROM snapshots WHERE hour > ? AND hour <= ?", after, last)

@@ -83,9 +83,9 @@ async fn next_change(connection: &mut SqliteConnection, end: i64) -> sqlx::Resul
     Ok(next.unwrap_or(i64::MAX))
 }
 
-/// True if there is to be a snapshot of an end.
-pub fn is_kept(fleet: &Fleet, end: i64, now: i64) -> bool {
-    (end % 24 == 0 || end >= hourly_from(now)) && !fleet.rests(end)
+/// True if there is to be a snapshot of an end, where those of single hours are kept from one on.
+pub fn is_kept(fleet: &Fleet, end: i64, hourly_from: i64) -> bool {
+    (end % 24 == 0 || end >= hourly_from) && !fleet.rests(end)
 }
 
 /// State at the end of an hour, from all of the windows.
