@@ -275,7 +275,7 @@ fn describe_rules(document: &mut OpenApi) {
                     .description(Some("`start` (the default) or `heartbeat`."));
                 *property = Schema::from(text).into();
             }
-            ("timestamp", RefOr::T(Schema::Object(time))) => {
+            ("timestamp" | "report_id", RefOr::T(Schema::Object(time))) => {
                 time.schema_type = [Type::String, Type::Number, Type::Null].into_iter().collect();
             }
             ("instance_id", RefOr::T(Schema::Object(text))) => {
