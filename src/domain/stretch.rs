@@ -39,6 +39,28 @@ impl Stretch {
     /// Time for which a clock must agree that gives no other reason for doubt.
     pub const CONFIRMED_MS: i64 = 24 * 3600 * 1000;
 
+    /// A stretch that begins at a moment.
+    pub(super) const fn begin(
+        id: i64,
+        run: i64,
+        dated: bool,
+        moment: i64,
+        after_report: i64,
+    ) -> Self {
+        Self {
+            id,
+            run,
+            dated,
+            after_report,
+            began_at: moment,
+            ended_at: moment,
+            ran_ms: 0,
+            steady_ms: 0,
+            needed_ms: Self::CONFIRMED_MS,
+            moved_ms: 0,
+        }
+    }
+
     /// State of its clock.
     #[must_use]
     pub const fn state(&self) -> ClockState {
@@ -54,7 +76,7 @@ impl Stretch {
     }
 }
 
-/// How far the clock is trusted.
+/// Trust in the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockState {
     /// It has agreed with the monotonic one for long enough.

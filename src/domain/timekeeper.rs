@@ -52,22 +52,11 @@ impl Timekeeper {
         reading: Reading,
         last_report: i64,
     ) -> (Self, Corrections) {
-        let run = past.last().map_or(1, |stretch| stretch.run + 1);
+        let (id, run) = past.last().map_or((1, 1), |last| (last.id + 1, last.run + 1));
         let mut keeper = Self {
             released_ms: released.as_millisecond(),
             run,
-            now: Stretch {
-                id: past.last().map_or(1, |stretch| stretch.id + 1),
-                run,
-                dated: false,
-                after_report: last_report,
-                began_at: reading.running,
-                ended_at: reading.running,
-                ran_ms: 0,
-                steady_ms: 0,
-                needed_ms: CONFIRMED,
-                moved_ms: 0,
-            },
+            now: Stretch::begin(id, run, false, reading.running, last_report),
             past,
             last: reading,
             stepped: reading.running,
@@ -171,23 +160,22 @@ impl Timekeeper {
 
     /// Last dated stretch before the present one.
     fn recorded(&self) -> Option<&Stretch> {
-        self.past.iter().rev().find(|stretch| stretch.dated)
+        self.dated_before(self.past.len())
+    }
+
+    /// Last dated stretch before a place.
+    fn dated_before(&self, place: usize) -> Option<&Stretch> {
+        self.past[..place].iter().rev().find(|stretch| stretch.dated)
+    }
+
+    /// Last report of the stretch at a place, where the last of all past ones is `last_report`.
+    fn last_of(&self, place: usize, last_report: i64) -> i64 {
+        self.past.get(place + 1).map_or(last_report, |next| next.after_report)
     }
 
     fn begin(&mut self, dated: bool, moment: i64, last_report: i64) {
         self.past.push(self.now);
-        self.now = Stretch {
-            id: self.now.id + 1,
-            run: self.run,
-            dated,
-            after_report: last_report,
-            began_at: moment,
-            ended_at: moment,
-            ran_ms: 0,
-            steady_ms: 0,
-            needed_ms: CONFIRMED,
-            moved_ms: 0,
-        };
+        self.now = Stretch::begin(self.now.id + 1, self.run, dated, moment, last_report);
     }
 
     /// The clock is known to be wrong from now on.
@@ -224,8 +212,7 @@ impl Timekeeper {
     fn restore(&mut self, present: i64) -> Corrections {
         let mut corrections = Vec::new();
         for place in 0..self.past.len() {
-            let last =
-                self.past.get(place + 1).map_or(self.now.after_report, |next| next.after_report);
+            let last = self.last_of(place, self.now.after_report);
             let stretch = &mut self.past[place];
             let moved = stretch.moved_ms;
             if moved != 0 && stretch.ended_at - moved <= present {
@@ -271,11 +258,8 @@ impl Timekeeper {
             if ran > OUTWEIGHS {
                 return None;
             }
-            let earliest = self.past[..place]
-                .iter()
-                .rev()
-                .find(|stretch| stretch.dated)
-                .map_or(self.released_ms, |before| before.ended_at);
+            let earliest =
+                self.dated_before(place).map_or(self.released_ms, |before| before.ended_at);
             if stretch.began_at + step >= earliest - SLACK {
                 return Some(place);
             }
@@ -285,16 +269,14 @@ impl Timekeeper {
 
     /// Puts the stretches from a place on back, in the order of their numbers.
     fn set_back(&mut self, first: usize, step: i64, present: i64, last_report: i64) -> Corrections {
-        let earliest = self.past[..first]
-            .iter()
-            .rev()
-            .find(|stretch| stretch.dated)
+        let earliest = self
+            .dated_before(first)
             .map_or(i64::MIN, |before| before.ended_at)
             // They may reach into each other, see SLACK.
             .min(present);
         let mut corrections = Vec::new();
         for place in first..self.past.len() {
-            let last = self.past.get(place + 1).map_or(last_report, |next| next.after_report);
+            let last = self.last_of(place, last_report);
             let stretch = &mut self.past[place];
             if stretch.dated {
                 corrections.push(shifted(stretch, last, step, earliest, present));
@@ -359,8 +341,7 @@ impl Timekeeper {
         let recorded = self.recorded().map_or(i64::MIN, |stretch| up(stretch.ended_at)).min(latest);
         let run = self.run;
         for place in 0..self.past.len() {
-            let last =
-                self.past.get(place + 1).map_or(self.now.after_report, |next| next.after_report);
+            let last = self.last_of(place, self.now.after_report);
             let stretch = self.past[place];
             if stretch.dated {
                 continue;
@@ -392,7 +373,7 @@ impl Timekeeper {
     fn cut_off(&mut self, present: i64, last_report: i64) -> Corrections {
         let mut corrections = Vec::new();
         for place in 0..self.past.len() {
-            let last = self.past.get(place + 1).map_or(last_report, |next| next.after_report);
+            let last = self.last_of(place, last_report);
             let stretch = &mut self.past[place];
             if stretch.dated && stretch.ended_at > present {
                 stretch.began_at = stretch.began_at.max(present);

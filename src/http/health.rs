@@ -36,7 +36,7 @@ pub async fn health() -> Json<Health> {
 pub struct Ready {
     #[schema(example = "ready")]
     status: &'static str,
-    /// What an operator should know about the clock, if there is something.
+    /// Notice to the operator about the clock, where it is doubtful.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<&'static str>,
 }

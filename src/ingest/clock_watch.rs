@@ -47,7 +47,7 @@ impl ClockWatch {
         }
     }
 
-    /// How far the clock is trusted.
+    /// Trust in the clock.
     pub fn state(&self) -> ClockState {
         self.keeper.as_ref().map_or(ClockState::Wrong, |keeper| keeper.stretch().state())
     }

@@ -113,7 +113,7 @@ impl Ingest {
         self.queue.closed().await;
     }
 
-    /// How far the writer trusts the clock.
+    /// Trust of the writer in the clock.
     #[must_use]
     pub fn clock_state(&self) -> ClockState {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)

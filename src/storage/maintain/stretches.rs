@@ -35,8 +35,7 @@ impl Writer {
         self.run(async |open| last_report(&mut open.connection).await).await
     }
 
-    /// Records the stretches and what is to be corrected because of them. All reports so far are indexed
-    /// first where something is to be corrected.
+    /// Records the stretches and what is to be corrected because of them.
     ///
     /// # Errors
     /// The database's error.

@@ -1,4 +1,4 @@
-//! What is known of a value that is not proven yet.
+//! Evidence for a value that is not proven yet.
 
 /// Distinct instances that prove a value.
 const INSTANCES: usize = 3;

@@ -55,7 +55,7 @@ pub struct Labels {
     on_trust: Vec<Value>,
     /// Releases with a label.
     releases: usize,
-    /// What is known of unproven values: those of the batch, and releases on trust.
+    /// Evidence for unproven values: those of the batch, and releases on trust.
     evidence: HashMap<(Dimension, Value), Evidence>,
     /// SQLite's count of commits by other processes, when the labels were read.
     version: i64,
