@@ -109,6 +109,15 @@ impl Machine {
         self.truth.push(self.time);
     }
 
+    /// Reports of two instances, each of the second one so long after the first one's.
+    async fn report_twice(&mut self, gaps: Vec<i64>, [first, second]: [u8; 2], version: u8) {
+        for gap in gaps {
+            self.report(first, version).await;
+            self.pass(gap).await;
+            self.report(second, 1).await;
+        }
+    }
+
     /// Lets time pass, with housekeeping now and then.
     async fn pass(&mut self, ms: i64) {
         for _ in 0..4 {
@@ -277,17 +286,9 @@ async fn follow(begin: i64, events: Vec<Event>) -> Result<(), TestCaseError> {
 /// A fault in one run: right, wrong for some hours, right again.
 async fn fault(error: i64, before: Vec<i64>, during: Vec<i64>) -> Result<(), TestCaseError> {
     let mut machine = Machine::start(0).await;
-    for gap in before {
-        machine.report(1, 1).await;
-        machine.pass(gap).await;
-        machine.report(2, 1).await;
-    }
+    machine.report_twice(before, [1, 2], 1).await;
     machine.set(error).await;
-    for gap in during {
-        machine.report(1, 2).await;
-        machine.pass(gap).await;
-        machine.report(3, 1).await;
-    }
+    machine.report_twice(during, [1, 3], 2).await;
     machine.set(0).await;
     machine.pass(26 * HOUR).await;
     machine.check().await?;
@@ -302,11 +303,7 @@ async fn wrong_start(error: i64, off: i64, during: Vec<i64>) -> Result<(), TestC
     machine.pass(30 * HOUR).await;
     machine.report(2, 1).await;
     machine.restart(off, error).await;
-    for gap in during {
-        machine.report(1, 2).await;
-        machine.pass(gap).await;
-        machine.report(3, 1).await;
-    }
+    machine.report_twice(during, [1, 3], 2).await;
     machine.set(0).await;
     machine.pass(26 * HOUR).await;
     machine.check().await?;
