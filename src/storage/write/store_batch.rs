@@ -80,9 +80,11 @@ impl Open {
             .bind(encode_some(&changes.accepted)?);
         match store.execute(&mut self.connection).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                // The labels are those of a batch that is not stored.
-                self.labels = Labels::load(&mut self.connection).await?;
-                self.profiles = Profiles::load(&mut self.connection, &self.labels).await?;
+                if self.labels.has_changes() {
+                    // They are those of a batch that is not stored.
+                    self.labels = Labels::load(&mut self.connection).await?;
+                    self.profiles = Profiles::load(&mut self.connection, &self.labels).await?;
+                }
                 return Ok(false);
             }
             result => result?,

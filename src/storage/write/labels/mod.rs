@@ -280,6 +280,15 @@ impl Labels {
         true
     }
 
+    /// True if the batch changes what is known of values.
+    pub fn has_changes(&self) -> bool {
+        let Changes { unproven, sightings, accepted, displaced } = &self.changes;
+        !(unproven.is_empty()
+            && sightings.is_empty()
+            && accepted.is_empty()
+            && displaced.is_empty())
+    }
+
     /// Ends a batch that is stored. Returns whether values are proven that were not before.
     pub fn end_batch(&mut self) -> bool {
         let changes = std::mem::take(&mut self.changes);
