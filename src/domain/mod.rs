@@ -2,6 +2,7 @@
 //!
 //! Pure: no IO, no clock, no randomness.
 
+mod correction;
 mod dimension;
 mod dropped;
 mod hour;
@@ -19,6 +20,7 @@ mod value;
 mod well_known;
 mod window;
 
+pub use correction::{Correction, Corrections};
 pub use dimension::{Dimension, OTHER};
 pub use dropped::Dropped;
 pub use hour::{Hour, Moment};
@@ -30,7 +32,7 @@ pub use release::{is_plausible_release, is_release, newer_release};
 pub use report::{Accepted, MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salvaged};
 pub use report_id::ReportId;
 pub use startup::{BOUNDS_MS, BUCKETS, StartupTimes};
-pub use stretch::{ClockState, Correction, Corrections, Reading, Stretch, undated};
+pub use stretch::{ClockState, Reading, Stretch, undated};
 pub use timekeeper::Timekeeper;
 pub use value::{MAX_VALUE_CHARS, Value};
 pub use well_known::is_well_known;

@@ -120,26 +120,6 @@ impl ClockState {
     }
 }
 
-/// Reports whose times are to be changed: those with the numbers after one up to another, and with
-/// times in a range. All times in milliseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Correction {
-    /// Their numbers are larger than this one.
-    pub after_report: i64,
-    /// Their last number.
-    pub last_report: i64,
-    /// First and last time that they may have.
-    pub from_ms: i64,
-    /// See `from_ms`.
-    pub until_ms: i64,
-    /// Time by which they become later; whole seconds.
-    pub shift_ms: i64,
-    /// Bounds of the new times; whole seconds.
-    pub earliest_ms: i64,
-    /// See `earliest_ms`.
-    pub latest_ms: i64,
-}
-
 /// Both clocks at one moment, in milliseconds: since 1970, and since the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
@@ -148,6 +128,3 @@ pub struct Reading {
     /// The monotonic one.
     pub running: i64,
 }
-
-/// Corrections to be made, in this order, after a change of the stretches.
-pub type Corrections = Vec<Correction>;

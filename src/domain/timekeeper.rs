@@ -6,9 +6,11 @@
 
 use jiff::Timestamp;
 
-use super::stretch::{Correction, Corrections, Reading, Stretch, UNDATED, undated};
+use super::{
+    correction::{Correction, Corrections, SECOND, next_second, whole_seconds},
+    stretch::{Reading, Stretch, undated},
+};
 
-const SECOND: i64 = 1000;
 const HOUR: i64 = 3600 * SECOND;
 const DAY: i64 = 24 * HOUR;
 
@@ -199,7 +201,13 @@ impl Timekeeper {
         } else {
             corrections = self.restore(reading.wall);
             let recorded = self.recorded().map_or(self.now.ended_at, |before| before.ended_at);
-            corrections.push(shifted(&self.now, last_report, step, i64::MIN, reading.wall));
+            corrections.push(Correction::of_stretch(
+                &self.now,
+                last_report,
+                step,
+                i64::MIN,
+                reading.wall,
+            ));
             self.now.began_at += step;
             self.now.ended_at = reading.wall;
             self.now.steady_ms = 0;
@@ -216,7 +224,7 @@ impl Timekeeper {
             let stretch = &mut self.past[place];
             let moved = stretch.moved_ms;
             if moved != 0 && stretch.ended_at - moved <= present {
-                corrections.push(shifted(stretch, last, -moved, i64::MIN, present));
+                corrections.push(Correction::of_stretch(stretch, last, -moved, i64::MIN, present));
                 stretch.began_at -= moved;
                 stretch.ended_at -= moved;
                 stretch.moved_ms = 0;
@@ -279,7 +287,7 @@ impl Timekeeper {
             let last = self.last_of(place, last_report);
             let stretch = &mut self.past[place];
             if stretch.dated {
-                corrections.push(shifted(stretch, last, step, earliest, present));
+                corrections.push(Correction::of_stretch(stretch, last, step, earliest, present));
                 stretch.began_at = (stretch.began_at + step).clamp(earliest, present);
                 stretch.ended_at = (stretch.ended_at + step).clamp(earliest, present);
                 stretch.moved_ms += step;
@@ -338,7 +346,8 @@ impl Timekeeper {
         last_report: i64,
     ) -> i64 {
         let latest = whole_seconds(wall);
-        let recorded = self.recorded().map_or(i64::MIN, |stretch| up(stretch.ended_at)).min(latest);
+        let recorded =
+            self.recorded().map_or(i64::MIN, |stretch| next_second(stretch.ended_at)).min(latest);
         let run = self.run;
         for place in 0..self.past.len() {
             let last = self.last_of(place, self.now.after_report);
@@ -347,7 +356,13 @@ impl Timekeeper {
                 continue;
             }
             let earliest = if stretch.run == run { recorded } else { latest };
-            corrections.push(undated_to(stretch.after_report, last, offset, earliest, latest));
+            corrections.push(Correction::of_undated(
+                stretch.after_report,
+                last,
+                offset,
+                earliest,
+                latest,
+            ));
         }
         // Where it is dated now, it is part of the stretch that follows.
         let began = self.past.iter().filter(|stretch| !stretch.dated && stretch.run == run);
@@ -357,7 +372,7 @@ impl Timekeeper {
         let first = first.map_or(self.now.after_report, |stretch| stretch.after_report);
         self.past.retain(|stretch| stretch.dated);
         if self.now.after_report < last_report {
-            corrections.push(undated_to(
+            corrections.push(Correction::of_undated(
                 self.now.after_report,
                 last_report,
                 offset,
@@ -377,7 +392,7 @@ impl Timekeeper {
             let stretch = &mut self.past[place];
             if stretch.dated && stretch.ended_at > present {
                 stretch.began_at = stretch.began_at.max(present);
-                corrections.push(shifted(stretch, last, 0, i64::MIN, present));
+                corrections.push(Correction::of_stretch(stretch, last, 0, i64::MIN, present));
                 stretch.began_at = stretch.began_at.min(present);
                 stretch.ended_at = present;
             }
@@ -403,49 +418,4 @@ impl Timekeeper {
 /// Time for which a clock must agree that stands at a time after the last moment on record.
 fn needed(recorded: Option<i64>, wall: i64) -> i64 {
     if recorded.is_some_and(|recorded| wall - recorded > FAR) { CONFIRMED_FAR } else { CONFIRMED }
-}
-
-const fn whole_seconds(ms: i64) -> i64 {
-    ms.div_euclid(SECOND) * SECOND
-}
-
-/// The same in whole seconds, or a part of one later.
-const fn up(ms: i64) -> i64 {
-    if ms == i64::MIN { ms } else { whole_seconds(ms + SECOND - 1) }
-}
-
-fn shifted(
-    stretch: &Stretch,
-    last_report: i64,
-    shift_ms: i64,
-    earliest_ms: i64,
-    latest: i64,
-) -> Correction {
-    Correction {
-        after_report: stretch.after_report,
-        last_report,
-        from_ms: stretch.began_at,
-        until_ms: stretch.ended_at,
-        shift_ms,
-        earliest_ms: up(earliest_ms).min(whole_seconds(latest)),
-        latest_ms: whole_seconds(latest),
-    }
-}
-
-const fn undated_to(
-    after_report: i64,
-    last_report: i64,
-    offset: i64,
-    earliest_ms: i64,
-    latest_ms: i64,
-) -> Correction {
-    Correction {
-        after_report,
-        last_report,
-        from_ms: i64::MIN,
-        until_ms: -1,
-        shift_ms: offset - UNDATED,
-        earliest_ms,
-        latest_ms,
-    }
 }

@@ -1,7 +1,10 @@
 //! The thread that empties the queue: it stores reports, and does all other writing between them.
 
+mod close_hours;
+mod correct_times;
+mod keep_house;
+
 use std::{
-    future::pending,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,19 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::mpsc,
-    task::{JoinError, JoinHandle},
-    time::{MissedTickBehavior, interval, sleep, sleep_until},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
 };
 
+use self::{close_hours::Closing, correct_times::corrected};
 use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
-    domain::{ClockState, Hour},
-    metrics::{Metrics, Sizes},
-    storage::{self, Database, Step, Taken, Writer},
+    domain::ClockState,
+    metrics::Metrics,
+    storage::{self, Database, Writer},
 };
 
 /// Reports in one transaction at most.
@@ -41,8 +44,6 @@ const LULL: Duration = Duration::from_millis(10);
 const INDEXED_AFTER: Duration = Duration::from_secs(1);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
-/// Time after which an hour is closed again that could not be.
-const CLOSED_AGAIN: Duration = Duration::from_secs(1);
 /// Time after which writing is tried again that failed, doubled each time.
 const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// The longest such time.
@@ -60,44 +61,6 @@ fn gather(batch: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>, wanted:
         {
             batch.push(waiting);
         }
-    }
-}
-
-/// State of the closing of hours.
-enum Closing {
-    /// All hours are closed.
-    Done,
-    /// There is a next step.
-    Next,
-    /// Snapshots are being taken, on a connection of the readers.
-    Taking(BoxFuture<'static, storage::Result<Taken>>),
-    /// The last step failed, and the next one comes later.
-    Failed(Instant),
-}
-
-impl Closing {
-    /// Waits until there is something for the writer to do: to keep snapshots that were taken, or
-    /// else the next step.
-    async fn wait(&mut self) -> Option<storage::Result<Taken>> {
-        match self {
-            Self::Done => pending().await,
-            Self::Next => None,
-            Self::Taking(taking) => Some(taking.await),
-            Self::Failed(again) => {
-                sleep_until((*again).into()).await;
-                None
-            }
-        }
-    }
-}
-
-/// Waits for the end of a correction, if one is under way.
-async fn corrected(
-    correcting: &mut Option<JoinHandle<storage::Result<u64>>>,
-) -> Result<storage::Result<u64>, JoinError> {
-    match correcting {
-        Some(correcting) => correcting.await,
-        None => pending().await,
     }
 }
 
@@ -193,7 +156,11 @@ impl WriterThread {
         self.closing = Closing::Done;
         match self.correcting.take() {
             // The next run goes on with it.
-            Some(correcting) => correcting.abort(),
+            Some(correcting) => {
+                correcting.abort();
+                // Its connection is closed before the log is copied.
+                let _ = correcting.await;
+            }
             None => self.index().await,
         }
         self.record(queue.len()).await;
@@ -249,99 +216,6 @@ impl WriterThread {
         self.correcting.is_none() && self.clock.state() != ClockState::Wrong
     }
 
-    /// Begins a run of the clock.
-    async fn begin_run(&mut self) {
-        if let Err(error) = self.clock.begin(&mut self.writer).await {
-            // The first report tries again.
-            tracing::error!(%error, "cannot read the record of the clock");
-        }
-        self.begin_correction().await;
-    }
-
-    /// Looks at the clock. Begins to correct the times of reports if it was wrong.
-    async fn observe_clock(&mut self) {
-        match self.clock.observe(&mut self.writer).await {
-            Ok(false) => {}
-            Ok(true) => self.begin_correction().await,
-            Err(error) => tracing::error!(%error, "cannot record the clock"),
-        }
-    }
-
-    /// Begins to correct the times of reports, if there are some to be corrected.
-    async fn begin_correction(&mut self) {
-        if self.correcting.is_some() || self.clock.state() == ClockState::Wrong {
-            return;
-        }
-        let indexed = match self.database.has_corrections().await {
-            Ok(true) => self.writer.index_all().await,
-            Ok(false) => return,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = indexed {
-            tracing::error!(%error, "cannot correct the times of reports");
-            return;
-        }
-        self.closing = Closing::Done;
-        let now = Hour::of(self.clock.now());
-        // It has a connection of its own, whose steps end while a report is being stored.
-        self.correcting = Some(tokio::spawn(self.database.clone().correct(now)));
-    }
-
-    /// Ends a correction. One that failed is tried again in the next minute.
-    async fn end_correction(&mut self, corrected: Result<storage::Result<u64>, JoinError>) {
-        self.correcting = None;
-        self.writer.forget_hours(self.clock.now());
-        let failed = !matches!(corrected, Ok(Ok(_)));
-        match corrected {
-            Ok(Ok(reports)) => {
-                self.metrics.redated(reports);
-                tracing::warn!(reports, "the clock was wrong: the times of reports are corrected");
-            }
-            Ok(Err(error)) => tracing::error!(%error, "cannot correct the times of reports"),
-            Err(error) => tracing::error!(%error, "the correction of times ended early"),
-        }
-        // The clock may have stepped again meanwhile.
-        if !failed {
-            self.begin_correction().await;
-        }
-        self.close_hours();
-    }
-
-    /// Begins to close the hours that have ended.
-    fn close_hours(&mut self) {
-        if matches!(self.closing, Closing::Done) {
-            self.closed_at = self.clock.now();
-            self.closing = Closing::Next;
-        }
-    }
-
-    /// Closes hours a step further. Logs the first of several failures.
-    async fn close_on(&mut self, taken: Option<storage::Result<Taken>>) {
-        let result = match taken {
-            Some(Ok(taken)) => self.writer.keep_snapshots(taken).await.map(|()| Step::Next),
-            Some(Err(error)) => Err(error),
-            None => self.writer.close_step(self.closed_at).await,
-        };
-        if let Err(error) = &result
-            && !self.closing_fails
-        {
-            tracing::error!(%error, "cannot close the hour");
-        }
-        self.closing_fails = result.is_err();
-        self.closing = match result {
-            Ok(Step::Closed) => Closing::Done,
-            Ok(Step::Next) => Closing::Next,
-            Ok(Step::Take(ends)) => {
-                Closing::Taking(Box::pin(self.database.clone().take_snapshots(ends)))
-            }
-            Err(_) => Closing::Failed(Instant::now() + CLOSED_AGAIN),
-        };
-        if self.writer.unindexed() > 0 && !self.may_index() {
-            // Another hour has ended meanwhile.
-            self.close_hours();
-        }
-    }
-
     /// Finds out whether the database can be written again, without a report: a proxy sends none to
     /// a server that is not ready.
     async fn try_again(&mut self) {
@@ -360,87 +234,6 @@ impl WriterThread {
             tracing::error!(%error, "cannot index reports");
         }
         self.indexing_fails = result.is_err();
-    }
-
-    /// Begins to close hours, takes a sample of the metrics, and deletes what has become too old as
-    /// long as no report waits.
-    async fn keep_house(&mut self, queue: &mpsc::Receiver<Waiting>) {
-        self.observe_clock().await;
-        self.clock.keep(&mut self.writer).await;
-        self.begin_correction().await;
-        let now = self.clock.now();
-        self.close_hours();
-        if self.clock.state() != ClockState::Wrong {
-            self.record(queue.len()).await;
-        }
-        self.forget_report_ids(queue).await;
-        if !self.may_index() {
-            // A report is indexed before it is pruned.
-            return;
-        }
-        // An import beside the server may have ended early.
-        self.index().await;
-        if self.clock.state() != ClockState::Confirmed {
-            return;
-        }
-        while queue.is_empty() && !queue.is_closed() {
-            match self.writer.thin(now).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::error!(%error, "cannot delete what has become too old");
-                    return;
-                }
-            }
-        }
-        let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
-            return;
-        };
-        while queue.is_empty() && !queue.is_closed() {
-            match self.writer.prune(cutoff).await {
-                Ok(0) => return,
-                Ok(reports) => self.metrics.pruned(reports),
-                Err(error) => {
-                    tracing::error!(%error, "cannot prune old reports");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Counts the time of running, and forgets ids of reports after 48 hours of it, as long as no report
-    /// waits.
-    async fn forget_report_ids(&mut self, queue: &mpsc::Receiver<Waiting>) {
-        let minutes = self.ran_until.elapsed().as_secs() / 60;
-        let mut result = Ok(());
-        if minutes > 0 {
-            result = self.writer.ran(minutes).await;
-            if result.is_ok() {
-                self.ran_until += Duration::from_secs(minutes * 60);
-            }
-        }
-        while result.is_ok() && queue.is_empty() && !queue.is_closed() {
-            match self.writer.forget_report_ids().await {
-                Ok((forgotten, left)) => {
-                    self.metrics.report_ids_left(left);
-                    if forgotten == 0 {
-                        return;
-                    }
-                }
-                Err(error) => result = Err(error),
-            }
-        }
-        if let Err(error) = result {
-            tracing::error!(%error, "cannot forget ids of reports");
-        }
-    }
-
-    /// Keeps a sample of the metrics while `waiting` reports wait.
-    async fn record(&mut self, waiting: usize) {
-        let samples = self.metrics.samples(Sizes::of(&self.database, waiting));
-        if let Err(error) = self.writer.record(self.clock.now(), &samples).await {
-            tracing::error!(%error, "cannot record the metrics");
-        }
     }
 
     /// Logs the first of several reports that were not stored, and the recovery.

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod server;
+mod spelling;
 
 pub use catalogue::{
     BUCKET_LABEL, Description, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label,

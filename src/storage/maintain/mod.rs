@@ -3,6 +3,7 @@
 mod backup;
 mod close_hours;
 mod correct;
+mod count_changes;
 mod import;
 mod instance_changes;
 mod pace;

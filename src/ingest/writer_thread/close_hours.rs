@@ -1,0 +1,80 @@
+//! Closing of hours, a step at a time between batches.
+
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::BoxFuture;
+use tokio::time::sleep_until;
+
+use super::WriterThread;
+use crate::storage::{self, Step, Taken};
+
+/// Time after which an hour is closed again that could not be.
+const CLOSED_AGAIN: Duration = Duration::from_secs(1);
+
+/// State of the closing of hours.
+pub(super) enum Closing {
+    /// All hours are closed.
+    Done,
+    /// There is a next step.
+    Next,
+    /// Snapshots are being taken, on a connection of the readers.
+    Taking(BoxFuture<'static, storage::Result<Taken>>),
+    /// The last step failed, and the next one comes later.
+    Failed(Instant),
+}
+
+impl Closing {
+    /// Waits until there is something for the writer to do: to keep snapshots that were taken, or
+    /// else the next step.
+    pub(super) async fn wait(&mut self) -> Option<storage::Result<Taken>> {
+        match self {
+            Self::Done => pending().await,
+            Self::Next => None,
+            Self::Taking(taking) => Some(taking.await),
+            Self::Failed(again) => {
+                sleep_until((*again).into()).await;
+                None
+            }
+        }
+    }
+}
+
+impl WriterThread {
+    /// Begins to close the hours that have ended.
+    pub(super) fn close_hours(&mut self) {
+        if matches!(self.closing, Closing::Done) {
+            self.closed_at = self.clock.now();
+            self.closing = Closing::Next;
+        }
+    }
+
+    /// Closes hours a step further. Logs the first of several failures.
+    pub(super) async fn close_on(&mut self, taken: Option<storage::Result<Taken>>) {
+        let result = match taken {
+            Some(Ok(taken)) => self.writer.keep_snapshots(taken).await.map(|()| Step::Next),
+            Some(Err(error)) => Err(error),
+            None => self.writer.close_step(self.closed_at).await,
+        };
+        if let Err(error) = &result
+            && !self.closing_fails
+        {
+            tracing::error!(%error, "cannot close the hour");
+        }
+        self.closing_fails = result.is_err();
+        self.closing = match result {
+            Ok(Step::Closed) => Closing::Done,
+            Ok(Step::Next) => Closing::Next,
+            Ok(Step::Take(ends)) => {
+                Closing::Taking(Box::pin(self.database.clone().take_snapshots(ends)))
+            }
+            Err(_) => Closing::Failed(Instant::now() + CLOSED_AGAIN),
+        };
+        if self.writer.unindexed() > 0 && !self.may_index() {
+            // Another hour has ended meanwhile.
+            self.close_hours();
+        }
+    }
+}
