@@ -9,23 +9,34 @@ use crate::{
     storage::{instance_key, json, profiles::Profiles},
 };
 
-/// The transaction of reports that come over the wire.
-const STORE: &str = concat!("BEGIN IMMEDIATE;", include_str!("store_batch.sql"), "COMMIT;");
-/// The transaction of reports that are rows of an import.
-const STORE_ROWS: &str = concat!(
-    "BEGIN IMMEDIATE;",
-    include_str!("store_imported_rows.sql"),
-    include_str!("store_batch.sql"),
-    "COMMIT;"
-);
+/// A transaction, for batches that change nothing about values, which is nearly all, and for others.
+struct Program {
+    alone: &'static str,
+    with_values: &'static str,
+}
 
-/// The transaction of reports some of which have an id.
-const STORE_IDENTIFIED: &str = concat!(
-    "BEGIN IMMEDIATE;",
-    include_str!("store_report_ids.sql"),
-    include_str!("store_batch.sql"),
-    "COMMIT;"
-);
+/// The program of what comes before the reports.
+macro_rules! program {
+    ($($before:literal)?) => {
+        Program {
+            alone: concat!(
+                "BEGIN IMMEDIATE;", $(include_str!($before),)? include_str!("store_batch.sql"),
+                "COMMIT;"
+            ),
+            with_values: concat!(
+                "BEGIN IMMEDIATE;", $(include_str!($before),)? include_str!("store_batch.sql"),
+                include_str!("store_values.sql"), "COMMIT;"
+            ),
+        }
+    };
+}
+
+/// Reports that come over the wire.
+const STORE: Program = program!();
+/// Reports that are rows of an import.
+const STORE_ROWS: Program = program!("store_imported_rows.sql");
+/// Reports some of which have an id.
+const STORE_IDENTIFIED: Program = program!("store_report_ids.sql");
 
 /// A row of a source: its time in seconds since 1970, 0 where it has none, and a hash.
 pub type RowKey = (i64, i64);
@@ -37,7 +48,7 @@ impl Open {
         &mut self,
         reports: impl Iterator<Item = (i64, &Report)>,
     ) -> sqlx::Result<()> {
-        self.store_with(STORE, None, reports).await.map(|_| ())
+        self.store_with(&STORE, None, reports).await.map(|_| ())
     }
 
     /// Stores reports, and the rows of a source that they are and that others were, in one transaction.
@@ -47,7 +58,7 @@ impl Open {
         reports: impl Iterator<Item = (i64, &Report)>,
         keys: &[RowKey],
     ) -> sqlx::Result<bool> {
-        self.store_with(STORE_ROWS, Some(json::encode(keys)?), reports).await
+        self.store_with(&STORE_ROWS, Some(json::encode(keys)?), reports).await
     }
 
     /// Stores reports, and the keys of those that have an id, in one transaction. Returns false, with
@@ -57,30 +68,33 @@ impl Open {
         reports: impl Iterator<Item = (i64, &Report)>,
         keys: &[i64],
     ) -> sqlx::Result<bool> {
-        self.store_with(STORE_IDENTIFIED, Some(json::encode(keys)?), reports).await
+        self.store_with(&STORE_IDENTIFIED, Some(json::encode(keys)?), reports).await
     }
 
     async fn store_with(
         &mut self,
-        program: &'static str,
+        program: &Program,
         keys: Option<String>,
         reports: impl Iterator<Item = (i64, &Report)>,
     ) -> sqlx::Result<bool> {
         let (count, rows) = self.rows(reports).await?;
-        let changes = &self.labels.changes;
-        let mut store = sqlx::query(program);
+        let with_values = self.labels.has_changes();
+        let mut store = sqlx::query(if with_values { program.with_values } else { program.alone });
         if let Some(keys) = keys {
             store = store.bind(keys);
         }
-        let store = store
-            .bind(rows)
-            .bind(encode_some(&changes.unproven)?)
-            .bind(encode_some(&changes.sightings)?)
-            .bind(encode_some(&changes.displaced)?)
-            .bind(encode_some(&changes.accepted)?);
+        store = store.bind(rows);
+        if with_values {
+            let changes = &self.labels.changes;
+            store = store
+                .bind(encode_some(&changes.unproven)?)
+                .bind(encode_some(&changes.sightings)?)
+                .bind(encode_some(&changes.displaced)?)
+                .bind(encode_some(&changes.accepted)?);
+        }
         match store.execute(&mut self.connection).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                if self.labels.has_changes() {
+                if with_values {
                     // They are those of a batch that is not stored.
                     self.labels = Labels::load(&mut self.connection).await?;
                     self.profiles = Profiles::load(&mut self.connection, &self.labels).await?;
