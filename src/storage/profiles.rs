@@ -71,6 +71,11 @@ impl Profiles {
         self.numbers.get(profile).filter(|known| known.settled).map(|known| known.number)
     }
 
+    /// The number of a profile, if it is at hand.
+    pub fn known(&self, profile: &Profile) -> Option<i64> {
+        self.numbers.get(profile).map(|known| known.number)
+    }
+
     /// Finds out anew which profiles are settled.
     pub fn settle(&mut self, labels: &Labels) {
         for (profile, known) in &mut self.numbers {

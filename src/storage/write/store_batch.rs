@@ -143,6 +143,9 @@ impl Open {
         if reports.iter().all(|report| report.profile.is_some()) {
             return Ok(());
         }
+        if self.number_known_profiles(reports) {
+            return Ok(());
+        }
         self.profiles.begin_batch();
         let unsettled = reports.iter().filter(|report| report.profile.is_none());
         let seen = unsettled.map(|pending| (&pending.report.profile, &pending.seen));
@@ -160,6 +163,27 @@ impl Open {
             }
         }
         Ok(())
+    }
+}
+
+impl Open {
+    /// Numbers the profiles that are not settled, if they are known and none of these reports can
+    /// change anything: releases on trust are in nearly every batch. Returns whether it did.
+    fn number_known_profiles(&self, reports: &mut [Pending<'_>]) -> bool {
+        let known = |pending: &Pending<'_>| {
+            let Pending { report, seen, .. } = pending;
+            pending.profile.or_else(|| {
+                let number = self.profiles.known(&report.profile)?;
+                (!self.labels.may_change(&report.profile, seen)).then_some(number)
+            })
+        };
+        let Some(numbers) = reports.iter().map(known).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        for (pending, number) in reports.iter_mut().zip(numbers) {
+            pending.profile = Some(number);
+        }
+        true
     }
 }
 

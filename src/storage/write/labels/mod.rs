@@ -143,8 +143,8 @@ impl Labels {
         self.standing(dimension, value).is_some_and(|standing| standing > Standing::OnTrust)
     }
 
-    /// Reads what the reports of a batch need that are not settled. Returns whether another process
-    /// has changed labels.
+    /// Reads what reports need that may change something. Returns whether another process has changed
+    /// labels, which is noticed then only: a release on trust keeps its label that long.
     pub async fn prepare<'a>(
         &mut self,
         connection: &mut SqliteConnection,
@@ -161,13 +161,9 @@ impl Labels {
         for (profile, seen) in reports {
             for dimension in Dimension::ALL {
                 let value = profile.get(dimension);
-                if self.settles_value(dimension, value) {
-                    continue;
-                }
-                let key = (dimension, value.clone());
-                if self.evidence.get(&key).is_none_or(|evidence| evidence.grows_by(seen)) {
+                if self.is_wanted(dimension, value, seen) {
                     wanted.push((dimension.name(), value.to_string()));
-                    self.evidence.entry(key).or_default();
+                    self.evidence.entry((dimension, value.clone())).or_default();
                 }
             }
         }
@@ -175,6 +171,23 @@ impl Labels {
             self.read_evidence(connection, &wanted).await?;
         }
         Ok(changed)
+    }
+
+    /// True if a report can change what is known of its values, or has one without a label.
+    pub fn may_change(&self, profile: &Profile, seen: &Seen) -> bool {
+        Dimension::ALL.iter().any(|&dimension| {
+            let value = profile.get(dimension);
+            self.standing(dimension, value).is_none() || self.is_wanted(dimension, value, seen)
+        })
+    }
+
+    /// True if the evidence for a value is not at hand, or grows by a report.
+    fn is_wanted(&self, dimension: Dimension, value: &Value, seen: &Seen) -> bool {
+        !self.settles_value(dimension, value)
+            && self
+                .evidence
+                .get(&(dimension, value.clone()))
+                .is_none_or(|evidence| evidence.grows_by(seen))
     }
 
     async fn read_evidence(
