@@ -170,6 +170,10 @@ impl ReportBody {
     /// reference server, which had fewer rules and whose rows must not be lost.
     #[must_use]
     pub fn salvage(self) -> Salvaged {
+        // Nearly every record keeps the rules, which is found out with a third of the work.
+        if let Ok(Accepted { report, dropped }) = self.clone().accept() {
+            return Salvaged { report, altered: !dropped.is_empty() };
+        }
         let given = self.normalised();
         let fit = |text: Option<String>, max: u64| -> Option<String> {
             let max = usize::try_from(max).unwrap_or(usize::MAX);

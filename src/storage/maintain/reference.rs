@@ -50,6 +50,10 @@ pub enum ImportError {
 /// kibibytes.
 const CACHE: &str = "PRAGMA cache_size = -4000";
 
+/// Rows that SQLite's thread reads before the one that takes them: each change of threads takes as long
+/// as some rows.
+const ROWS_AHEAD: usize = 1_000;
+
 impl Writer {
     /// Moves the reports that a reference server left in this very file, and drops its table. Goes on
     /// where an earlier call was interrupted, and with rows that come in meanwhile. `None` if
@@ -102,7 +106,9 @@ impl Writer {
         let pace = if alone { Pace::alone() } else { Pace::beside_a_server() };
         let mut copy = Copy::begin(self, source, pace).await?;
         copy.go_on(self, clock, &on_moved).await?;
-        self.finish_import(Hour::of(clock.now()), &mut copy.pace).await?;
+        if self.run(async |open| is_importing(&mut open.connection).await).await? {
+            self.finish_import(Hour::of(clock.now()), &mut copy.pace).await?;
+        }
         Ok(copy.moved)
     }
 
@@ -115,6 +121,9 @@ impl Writer {
             no_sync(&mut open.connection).await?;
             settle(&mut open.connection, now, pace).await?;
             open.closed_hour = None;
+            sqlx::query!("DELETE FROM watermarks WHERE name = 'importing'")
+                .execute(&mut open.connection)
+                .await?;
             sqlx::query("PRAGMA synchronous = FULL").execute(&mut open.connection).await
         })
         .await?;
@@ -209,6 +218,15 @@ impl Copy {
     }
 }
 
+/// True if an import, this one or one that was interrupted, has stored something and is not finished.
+async fn is_importing(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM watermarks WHERE name = 'importing') AS "found: bool""#
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// Leaves syncing to the checkpoint at the end.
 async fn no_sync(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("PRAGMA synchronous = NORMAL").execute(connection).await?;
@@ -284,7 +302,8 @@ async fn open_source(path: &Path) -> std::result::Result<Option<SqliteConnection
 }
 
 async fn open_reference(options: &SqliteConnectOptions) -> sqlx::Result<Option<SqliteConnection>> {
-    let mut source = options.clone().disable_statement_logging().connect().await?;
+    let options = options.clone().disable_statement_logging().row_buffer_size(ROWS_AHEAD);
+    let mut source = options.connect().await?;
     let found = is_reference(&mut source).await?;
     Ok(found.then_some(source))
 }

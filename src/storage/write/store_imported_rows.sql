@@ -3,3 +3,7 @@
 INSERT OR ROLLBACK INTO imported_rows (created_at, row_key)
 SELECT value ->> 0, value ->> 1
 FROM jsonb_each(?);
+
+-- Says that an import is not finished: one that is interrupted is finished by the next one, even if that
+-- finds nothing new.
+INSERT OR IGNORE INTO watermarks VALUES ('importing', 0);

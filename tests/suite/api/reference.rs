@@ -67,6 +67,36 @@ async fn a_reference_database_is_taken_over_in_place() {
     assert!(app.database.verify(app.now()).await.unwrap().is_clean());
 }
 
+/// An import that finds nothing new makes no snapshots anew, unless one before it was interrupted.
+#[tokio::test]
+async fn an_import_that_was_interrupted_is_finished_by_a_repeat() {
+    let folder = TempDir::new().unwrap();
+    let (target, source) = (folder.path().join("telemetry.db"), folder.path().join("old.db"));
+    small_reference(&source).await;
+    let import = || {
+        let url = format!("sqlite://{}", target.display());
+        let output =
+            binary().args(["import", "--database-url", &url]).arg(&source).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let snapshots = async || {
+        use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+        let mut connection = SqliteConnectOptions::new().filename(&target).connect().await.unwrap();
+        let count = sqlx::query_scalar("SELECT count(*) FROM snapshots");
+        let count: i64 = count.fetch_one(&mut connection).await.unwrap();
+        count
+    };
+    import();
+    let made = snapshots().await;
+    assert!(made > 0);
+    execute(&target, "DELETE FROM snapshots").await;
+    import();
+    assert_eq!(snapshots().await, 0);
+    execute(&target, "INSERT INTO watermarks VALUES ('importing', 0)").await;
+    import();
+    assert_eq!(snapshots().await, made);
+}
+
 #[tokio::test]
 async fn an_import_adds_to_what_is_there_and_only_once() {
     let folder = TempDir::new().unwrap();
