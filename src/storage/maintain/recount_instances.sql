@@ -48,5 +48,6 @@ SELECT
         counted.days_seen
     ) AS days_seen
 FROM by_instance AS counted
-INNER JOIN instances ON instances.id = counted.instance
-INNER JOIN watermarks AS pruned ON pruned.name = 'pruned'
+-- In this order: SQLite knows no size of a subquery, and could walk over it for each instance.
+CROSS JOIN instances ON instances.id = counted.instance
+CROSS JOIN watermarks AS pruned ON pruned.name = 'pruned'

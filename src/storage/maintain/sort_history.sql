@@ -42,6 +42,7 @@ FROM (
     -- One day is never too few.
     HAVING count(*) > 1
 ) AS counted
-INNER JOIN instances ON instances.id = counted.instance
+-- In this order: SQLite knows no size of a subquery, and could walk over it for each instance.
+CROSS JOIN instances ON instances.id = counted.instance
 WHERE instances.days_seen < counted.days
 ORDER BY instances.id;

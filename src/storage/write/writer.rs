@@ -140,7 +140,6 @@ impl Writer {
             self.connection().await?;
         }
         if let Some(mut open) = self.open.take() {
-            sqlx::query("PRAGMA optimize").execute(&mut open.connection).await?;
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut open.connection).await?;
             open.connection.close().await?;
         }

@@ -312,3 +312,21 @@ async fn a_source_on_a_read_only_mount_is_imported_unless_it_has_a_log() {
     assert!(output.status.success(), "{said}");
     assert!(output.stdout.starts_with(b"imported 1 new reports"));
 }
+
+/// Those of a small database would be in force for years. Without any, a statement goes one way through
+/// the tables, which is the one that is tested and measured.
+#[tokio::test]
+async fn a_database_has_no_statistics() {
+    let folder = TempDir::new().unwrap();
+    let database = folder.path().join("telemetry.db");
+    let server = Server::start_command(&mut second(&database));
+    let report = serde_json::json!({ "instance_id": "a", "startup_time_ms": 900 });
+    let answer = Client::new().post(server.url("/collect")).json(&report).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(server.terminate());
+    let mut connection = SqliteConnectOptions::new().filename(&database).connect().await.unwrap();
+    let tables =
+        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE name GLOB 'sqlite_stat*'");
+    let tables: Vec<String> = tables.fetch_all(&mut connection).await.unwrap();
+    assert_eq!(tables, Vec::<String>::new());
+}
