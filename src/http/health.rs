@@ -1,6 +1,7 @@
 //! `/health` and `/ready`: whether the server runs, and whether it can store and read.
 
 use axum::{Json, extract::State};
+use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,6 +40,10 @@ pub struct Ready {
     /// Notice to the operator about the clock, where it is doubtful.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<&'static str>,
+    /// Time of the last report, where none comes although there used to be reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    silent_since: Option<Timestamp>,
 }
 
 /// Answers 200 while reports can be stored and read.
@@ -54,5 +59,9 @@ pub async fn ready(State(state): State<AppState>) -> Result<Json<Ready>, ApiErro
         tracing::warn!(%error, "the database does not answer");
         return Err(ApiError::NotReady("The database does not answer at present."));
     }
-    Ok(Json(Ready { status: "ready", clock: state.ingest.clock_state().notice() }))
+    Ok(Json(Ready {
+        status: "ready",
+        clock: state.ingest.clock_state().notice(),
+        silent_since: state.metrics.silent_since(),
+    }))
 }

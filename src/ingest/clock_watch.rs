@@ -104,7 +104,7 @@ impl ClockWatch {
                 keeper.forget();
                 return writer.record_clock(keeper, &[]).await;
             }
-            Ok(())
+            writer.record_moment(keeper.stretch()).await
         }
         .await;
         if let Err(error) = result {

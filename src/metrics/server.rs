@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus_client::{
     collector::Collector,
     encoding::{EncodeLabelSet, prometheus_text, text},
@@ -21,7 +22,7 @@ use prometheus_client::{
 use super::{catalogue::Description, spelling::spell_bounds};
 use crate::{
     domain::{ClockState, Dropped, ReportKind},
-    storage::{Database, Sample, Stored},
+    storage::{Database, Sample, Silence, Stored},
 };
 
 /// Beginning of the names of these metrics, before an underscore.
@@ -119,6 +120,9 @@ pub struct Metrics {
     interrupted: Counter,
     clock: Family<ClockIs, Gauge>,
     redated: Counter,
+    outage: Counter,
+    last_report: Gauge,
+    silent_since: Gauge,
 }
 
 impl Default for Metrics {
@@ -154,6 +158,9 @@ impl Metrics {
             interrupted: Counter::default(),
             clock: Family::default(),
             redated: Counter::default(),
+            outage: Counter::default(),
+            last_report: Gauge::default(),
+            silent_since: Gauge::default(),
         };
         metrics.clock_is(ClockState::Unconfirmed);
         // A series that begins at 1 has no increase.
@@ -239,6 +246,24 @@ impl Metrics {
             "Reports since the start whose times were corrected after the clock had been wrong",
             self.redated.clone(),
         );
+        registry.register_with_unit(
+            "outage",
+            "Time in which the server was down or its clock was wrong, since its first start",
+            Unit::Seconds,
+            self.outage.clone(),
+        );
+        registry.register_with_unit(
+            "last_report_timestamp",
+            "Time of the last report in seconds since 1970, 0 without any",
+            Unit::Seconds,
+            self.last_report.clone(),
+        );
+        registry.register_with_unit(
+            "silent_since_timestamp",
+            "Time of the last report in seconds since 1970 while none comes although there used to be some, else 0",
+            Unit::Seconds,
+            self.silent_since.clone(),
+        );
         registry.register(
             "build",
             "The program that runs",
@@ -317,6 +342,24 @@ impl Metrics {
     /// Counts reports whose times were corrected.
     pub fn redated(&self, reports: u64) {
         self.redated.inc_by(reports);
+    }
+
+    /// Shows the time of all outages. It does not fall while the server runs.
+    pub fn outage_seconds(&self, seconds: u64) {
+        self.outage.inner().fetch_max(seconds, Ordering::Relaxed);
+    }
+
+    /// Shows the last report, and silence.
+    pub fn silence(&self, silence: Silence) {
+        let last = silence.last_report.map_or(0, Timestamp::as_second);
+        self.last_report.set(last);
+        self.silent_since.set(if silence.silent { last } else { 0 });
+    }
+
+    /// Time of the last report while none comes although there used to be some.
+    #[must_use]
+    pub fn silent_since(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.silent_since.get()).ok().filter(|since| since.as_second() > 0)
     }
 
     /// A sample of each series.

@@ -33,7 +33,7 @@ use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
     ActiveInstances, Activity, Breakdown, Groups, Interval, ListedValue, Period, ReportFilter,
-    StartupBreakdown, StoredReport, Table, Totals, ValueState,
+    Silence, StartupBreakdown, StoredReport, Table, Totals, ValueState,
 };
 use readers::{Reader, Readers};
 pub use write::{LONGEST_GAP, Sample, Stored, Writer, is_counter};

@@ -14,7 +14,7 @@ use crate::{
         list,
         responses::{DatabaseErrors, ParameterErrors, TokenErrors},
     },
-    storage::Interval,
+    storage::{self, Interval},
 };
 
 /// Periods that one time series may have.
@@ -61,11 +61,14 @@ pub struct PeriodCount {
     starts: u64,
     /// Reports with `event: heartbeat`.
     heartbeats: u64,
+    /// Seconds of the period in which the server was down, or its clock was wrong.
+    outage_seconds: i64,
 }
 
 /// Reports by hour or day, oldest first.
 ///
-/// Periods without a report are in the answer, with 0, unless it is by a dimension.
+/// Periods without a report are in the answer, with 0, unless it is by a dimension. `outage_seconds` says
+/// for how much of a period a 0 is not known to be true.
 #[utoipa::path(
     get, path = "/stats/timeseries", tag = "statistics", params(TimeseriesQuery),
     responses(
@@ -96,9 +99,15 @@ pub async fn timeseries(
 
     let (own, until) = (state.clone(), last.plus(step));
     let (interval, by) = (query.interval, query.by);
-    let reading =
-        async move { own.database.timeseries(interval, by, first, until, MAX_ROWS + 1).await };
-    let found = state.in_turn(reading).await?;
+    let reading = async move {
+        let now = own.clock.now().as_millisecond();
+        let outages = own.database.outages(first.start_ms(), until.start_ms().min(now)).await?;
+        let found = own.database.timeseries(interval, by, first, until, MAX_ROWS + 1).await?;
+        storage::Result::Ok((found, outages))
+    };
+    let (found, outages) = state.in_turn(reading).await?;
+    let outage_seconds =
+        |hour: Hour| outages.within(hour.start_ms(), hour.plus(step).start_ms()) / 1000;
     if found.len() > MAX_ROWS as usize {
         return Err(ApiError::InvalidParameter(format!(
             "That is more than {MAX_ROWS} rows: ask for less time or a longer interval."
@@ -112,6 +121,7 @@ pub async fn timeseries(
             value: period.value.map(Into::into),
             starts: period.starts,
             heartbeats: period.heartbeats,
+            outage_seconds: outage_seconds(period.hour),
         }));
         return Ok(answer(periods));
     }
@@ -123,6 +133,7 @@ pub async fn timeseries(
             value: None,
             starts: period.as_ref().map_or(0, |period| period.starts),
             heartbeats: period.as_ref().map_or(0, |period| period.heartbeats),
+            outage_seconds: outage_seconds(hour),
         });
         hour = hour.plus(step);
     }

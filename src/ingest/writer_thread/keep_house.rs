@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{super::Waiting, WriterThread};
-use crate::{domain::ClockState, metrics::Sizes};
+use crate::{domain::ClockState, metrics::Sizes, storage};
 
 impl WriterThread {
     /// Begins to close hours, takes a sample of the metrics, and deletes what has become too old as
@@ -17,6 +17,7 @@ impl WriterThread {
         let now = self.clock.now();
         self.close_hours();
         if self.clock.state() != ClockState::Wrong {
+            self.show_silence().await;
             self.record(queue.len()).await;
         }
         self.forget_report_ids(queue).await;
@@ -78,6 +79,20 @@ impl WriterThread {
         }
         if let Err(error) = result {
             tracing::error!(%error, "cannot forget ids of reports");
+        }
+    }
+
+    /// Shows outages and silence in the metrics.
+    async fn show_silence(&self) {
+        let shown: storage::Result<()> = async {
+            let far = self.clock.state() == ClockState::Far;
+            self.metrics.outage_seconds(self.database.outage_seconds(far).await?);
+            self.metrics.silence(self.database.silence(self.clock.now()).await?);
+            Ok(())
+        }
+        .await;
+        if let Err(error) = shown {
+            tracing::error!(%error, "cannot read outages");
         }
     }
 

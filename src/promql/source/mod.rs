@@ -1,6 +1,7 @@
 //! The source of series: reads those that an expression needs from the counts in storage.
 
 mod fleet;
+mod gaps;
 mod server;
 
 use std::{
@@ -56,6 +57,7 @@ pub async fn read(
         reader.held = reader.held.with(more.len(), grid.count)?;
         series.extend(more);
     }
+    reader.leave_gaps(&mut series).await?;
     let more = reader.server_series().await?;
     *held = reader.held.with(more.len(), grid.count)?;
     series.extend(more);

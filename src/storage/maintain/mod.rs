@@ -6,6 +6,7 @@ mod correct;
 mod count_changes;
 mod import;
 mod instance_changes;
+mod outages;
 mod pace;
 mod rebuild_snapshots;
 mod reference;

@@ -3,11 +3,14 @@
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
+use super::outages::record_outages;
 use crate::{
-    domain::{Correction, Reading, Stretch, Timekeeper},
+    domain::{BEFORE_RECORDS, Correction, Reading, Stretch, Timekeeper},
     storage::{Result, Writer, write::Open},
 };
 
+/// Time between two records at most, in milliseconds.
+const RECORDED_MS: i64 = 600_000;
 /// Stretches that are kept at most. Older ones are forgotten.
 const KEPT: i64 = 1000;
 
@@ -45,6 +48,29 @@ impl Writer {
         corrections: &[Correction],
     ) -> Result<()> {
         self.run(async |open| open.record_clock(keeper, corrections).await).await
+    }
+
+    /// Records how long the stretch has lasted.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn record_moment(&mut self, stretch: &Stretch) -> Result<()> {
+        self.run(async |open| {
+            // A minute that is lost in a power cut is not worth a sync.
+            sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut open.connection).await?;
+            sqlx::query!(
+                "UPDATE clock_stretches SET ended_at = ?, ran_ms = ?, steady_ms = ? WHERE id = ?",
+                stretch.ended_at,
+                stretch.ran_ms,
+                stretch.steady_ms,
+                stretch.id
+            )
+            .execute(&mut open.connection)
+            .await?;
+            sqlx::query("PRAGMA synchronous = FULL").execute(&mut open.connection).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// True if an operator has confirmed the clock of a stretch.
@@ -109,6 +135,7 @@ impl Open {
             .execute(&mut *transaction)
             .await?;
         }
+        record_outages(&mut transaction, keeper).await?;
         for correction in corrections {
             // A clock that was ahead leaves snapshots of hours to come, without a report, too.
             if correction.after_report >= correction.last_report && correction.shift_ms >= 0 {
@@ -156,16 +183,17 @@ async fn load(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Stretch>> {
     let Some(last) = last.filter(|last| last.received_at >= 0) else { return Ok(stretches) };
     match stretches.last_mut() {
         Some(stretch) if stretch.dated && stretch.after_report < last.id => {
-            let more = (last.received_at - stretch.ended_at).max(0);
+            // One that is later still was imported.
+            let more = (last.received_at - stretch.ended_at).clamp(0, RECORDED_MS);
             stretch.ended_at += more;
             stretch.ran_ms += more;
             stretch.steady_ms += more;
         }
         Some(_) => {}
-        // The server ran before it kept a record.
+        // The server ran before it kept a record, or another one did.
         None => stretches.push(Stretch {
             id: 1,
-            run: 1,
+            run: BEFORE_RECORDS,
             dated: true,
             after_report: 0,
             began_at: last.first.min(last.received_at),

@@ -60,6 +60,11 @@ pub fn is_counter(series: &str) -> bool {
     ["_total", "_bucket", "_sum", "_count"].iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// True for a counter that goes on by itself when the server is started anew, since a table holds it.
+fn goes_on(series: &str) -> bool {
+    series == "telemetry_outage_seconds_total"
+}
+
 impl Writer {
     /// Stores a sample of each series.
     ///
@@ -107,14 +112,19 @@ async fn store(
             )
             .fetch_one(&mut *transaction)
             .await?;
-            if is_counter(series) {
+            if is_counter(series) && !goes_on(series) {
                 // Its count so far was counted within the last minute.
                 rows.push((id, minute - 1, 0.0));
             }
             Last { id, minute: i64::MIN, stored: 0.0, seen: 0.0 }
         };
-        let stored =
-            if is_counter(series) { last.stored + (value - last.seen).max(0.0) } else { *value };
+        let stored = if goes_on(series) {
+            value.max(last.stored)
+        } else if is_counter(series) {
+            last.stored + (value - last.seen).max(0.0)
+        } else {
+            *value
+        };
         #[expect(clippy::float_cmp, reason = "whether it is the very same value")]
         let same = stored == last.stored;
         if minute < last.minute || (same && minute < last.minute.saturating_add(LONGEST_GAP)) {

@@ -44,6 +44,8 @@ struct Machine {
     truth: Vec<i64>,
     /// Places of those that were imported.
     imported: Vec<usize>,
+    /// True begins and ends of the times in which no server ran.
+    down: Vec<(i64, i64)>,
 }
 
 impl Machine {
@@ -65,6 +67,7 @@ impl Machine {
             began: time,
             truth: Vec::new(),
             imported: Vec::new(),
+            down: Vec::new(),
         }
     }
 
@@ -91,6 +94,7 @@ impl Machine {
                 self.writer.record_clock(&self.keeper, &corrections).await.unwrap();
             }
         }
+        self.writer.record_moment(self.keeper.stretch()).await.unwrap();
         if self.state() == ClockState::Wrong {
             return self.writer.index(self.now()).await.unwrap();
         }
@@ -136,6 +140,12 @@ impl Machine {
     async fn restart(&mut self, off: i64, ahead: i64) {
         self.keep_house().await;
         self.writer.record_clock(&self.keeper, &[]).await.unwrap();
+        self.kill(off, ahead).await;
+    }
+
+    /// A start after an end that left no record.
+    async fn kill(&mut self, off: i64, ahead: i64) {
+        self.down.push((self.time, self.time + off));
         self.time += off;
         (self.ahead, self.began) = (ahead, self.time);
         self.writer = self.database.writer();
@@ -161,6 +171,44 @@ impl Machine {
             .fetch_all(&mut self.connection().await)
             .await
             .unwrap()
+    }
+
+    /// Begins, ends and reasons of the outages on record.
+    async fn outages(&self) -> Vec<(i64, Option<i64>, String)> {
+        sqlx::query_as("SELECT began_at, ended_at, reason FROM outages ORDER BY began_at")
+            .fetch_all(&mut self.connection().await)
+            .await
+            .unwrap()
+    }
+
+    /// Holds the outages to the times in which no server ran. A server that was killed has a record, or a
+    /// report, of `recorded` before.
+    async fn check_outages(&self, recorded: i64) -> Result<(), TestCaseError> {
+        let outages = self.outages().await;
+        prop_assert_eq!(outages.len(), self.down.len(), "{:?} {:?}", outages, self.down);
+        for ((began, ended, reason), (truly_began, truly_ended)) in outages.iter().zip(&self.down) {
+            let late = truly_began - began;
+            prop_assert!((-2 * SECOND..=recorded + 2 * SECOND).contains(&late), "{late} ms late");
+            let ended = ended.unwrap();
+            prop_assert!((ended - truly_ended).abs() <= 2 * SECOND, "{}", ended - truly_ended);
+            prop_assert_eq!(reason, "down");
+        }
+        Ok(())
+    }
+
+    /// Holds the outages to what is true of any.
+    async fn check_order_of_outages(&self) -> Result<(), TestCaseError> {
+        let mut last = i64::MIN;
+        for (began, ended, _) in self.outages().await {
+            let Some(ended) = ended else {
+                prop_assert_eq!(self.state(), ClockState::Wrong);
+                continue;
+            };
+            prop_assert!(last <= began && began < ended, "{last} {began} {ended}");
+            prop_assert!(ended <= self.keeper.stretch().ended_at.max(self.reading().wall));
+            last = ended;
+        }
+        Ok(())
     }
 
     /// Holds what is derived to the reports.
@@ -280,6 +328,7 @@ async fn follow(begin: i64, events: Vec<Event>) -> Result<(), TestCaseError> {
     prop_assert!(machine.state() != ClockState::Wrong);
     machine.writer.close_hours(machine.now()).await.unwrap();
     machine.check().await?;
+    machine.check_order_of_outages().await?;
     if machine.imported.is_empty() { machine.check_snapshots().await } else { Ok(()) }
 }
 
@@ -293,6 +342,7 @@ async fn fault(error: i64, before: Vec<i64>, during: Vec<i64>) -> Result<(), Tes
     machine.pass(26 * HOUR).await;
     machine.check().await?;
     machine.check_snapshots().await?;
+    machine.check_outages(0).await?;
     machine.check_truth().await
 }
 
@@ -308,7 +358,33 @@ async fn wrong_start(error: i64, off: i64, during: Vec<i64>) -> Result<(), TestC
     machine.pass(26 * HOUR).await;
     machine.check().await?;
     machine.check_snapshots().await?;
+    machine.check_outages(0).await?;
     machine.check_truth().await
+}
+
+/// Runs that end well or are killed, with a clock that is right.
+async fn runs(runs: Vec<(Vec<i64>, i64, bool, i64)>) -> Result<(), TestCaseError> {
+    let mut machine = Machine::start(0).await;
+    for (reports, since, killed, off) in runs {
+        machine.report_twice(reports, [1, 2], 1).await;
+        machine.time += since;
+        if killed {
+            machine.kill(off, 0).await;
+        } else {
+            machine.restart(off, 0).await;
+        }
+    }
+    machine.check_outages(MINUTE).await?;
+    let all: i64 = machine.down.iter().map(|(began, ended)| ended - began).sum();
+    let counted = machine.database.outage_seconds(false).await.unwrap();
+    let killed = i64::try_from(machine.down.len()).unwrap() * 62;
+    prop_assert!((all / SECOND - 2..=all / SECOND + killed).contains(&counted.cast_signed()));
+    // They stay when the stretches beside them are forgotten.
+    machine.pass(40 * DAY).await;
+    machine.restart(HOUR, 0).await;
+    machine.keeper.forget();
+    machine.writer.record_clock(&machine.keeper, &[]).await.unwrap();
+    machine.check_outages(MINUTE).await
 }
 
 fn run(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
@@ -346,6 +422,16 @@ proptest! {
         during in vec(MINUTE..8 * HOUR, 0..3),
     ) {
         run(fault(error, before, during))?;
+    }
+
+    #[test]
+    fn outages_are_the_times_in_which_no_server_ran(
+        lives in vec(
+            (vec(MINUTE..20 * HOUR, 0..3), 0..MINUTE, any::<bool>(), 100..3 * DAY),
+            1..5
+        ),
+    ) {
+        run(runs(lives))?;
     }
 
     #[test]
