@@ -176,13 +176,15 @@ impl WriterThread {
             batch.drain(..).map(|waiting| (waiting.report, waiting.stored)).unzip();
         let begun = Instant::now();
         self.observe_clock().await;
-        let result = self.writer.store_at(self.clock.received_at(), &reports).await;
+        let received_at = self.clock.received_at();
+        let result = self.writer.store_at(received_at, &reports).await;
         self.note(&result);
         if let Ok(stored) = &result {
             let new = reports.iter().enumerate();
             let new = new.filter(|(place, _)| stored.repeated.binary_search(place).is_err());
             self.metrics.committed(new.map(|(_, report)| report.kind), begun.elapsed());
             self.metrics.report_ids(stored);
+            self.metrics.reported(received_at);
             // A reader finds a report indexed as soon as it is answered, unless there is load.
             // Under load many reports are indexed together, at a fraction of the cost.
             let unindexed = self.writer.unindexed();

@@ -349,6 +349,14 @@ impl Metrics {
         self.outage.inner().fetch_max(seconds, Ordering::Relaxed);
     }
 
+    /// Notes the received time of a report, which ends silence.
+    pub fn reported(&self, received_at: i64) {
+        if received_at >= 0 {
+            self.last_report.set(received_at / 1000);
+        }
+        self.silent_since.set(0);
+    }
+
     /// Shows the last report, and silence.
     pub fn silence(&self, silence: Silence) {
         let last = silence.last_report.map_or(0, Timestamp::as_second);

@@ -17,6 +17,7 @@ mod grafana_requests;
 mod hostile;
 mod import_beside;
 mod limits;
+mod outages;
 mod privacy;
 mod promql;
 mod readers;

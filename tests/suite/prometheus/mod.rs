@@ -1,6 +1,7 @@
 //! The Prometheus API beside a real Prometheus. These tests need `prometheus` and `promtool`.
 
 mod history;
+mod outages;
 mod process;
 mod queries;
 mod same_answers;

@@ -6,6 +6,7 @@ pub mod containers;
 pub mod history;
 mod load;
 mod mounts;
+pub mod past;
 
 use std::{
     net::SocketAddr,
