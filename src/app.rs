@@ -119,8 +119,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // The usual 128 are too few for a fleet that starts at once: who finds the queue full waits
     // a second for the next try of its operating system.
     const WAITING: u32 = 1024;
+    // The system's own grows to megabytes: requests whose answers nobody reads are then worked on one
+    // after the other, and honest reports wait for it.
+    const SEND_BUFFER: u32 = 64 * 1024;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(WAITING)
 }
@@ -135,4 +139,30 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_written_little() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(4096).unwrap();
+        let _client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.writable().await.unwrap();
+        let (mut written, some) = (0, [0; 16 * 1024]);
+        let full = loop {
+            match stream.try_write(&some) {
+                Ok(bytes) => written += bytes,
+                Err(error) => break error.kind(),
+            }
+            assert!(written <= 256 * 1024, "{written} bytes wait for nobody");
+        };
+        assert_eq!(full, ErrorKind::WouldBlock);
+    }
 }

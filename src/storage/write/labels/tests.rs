@@ -297,7 +297,7 @@ async fn values_that_were_told_apart_keep_their_labels() {
     writer.close().await.unwrap();
     let before = "DROP TRIGGER unproven_report_removed;
         DROP TABLE accepted_values; DROP TABLE unproven_values; DROP TABLE sightings;
-        DELETE FROM _sqlx_migrations WHERE version >= 4;
+        DELETE FROM _sqlx_migrations WHERE version = 4;
         INSERT INTO profiles (image_version, architecture, os, container_runtime, db_type,
             telemetry_version)
         VALUES ('nightly', 'aarch64', 'odd', 'unknown', 'postgres', '1.0'),
