@@ -21,6 +21,9 @@ impl WriterThread {
             self.record(queue.len()).await;
         }
         self.forget_report_ids(queue).await;
+        if let Err(error) = self.writer.notice_labels().await {
+            tracing::error!(%error, "cannot read labels");
+        }
         if !self.may_index() {
             // A report is indexed before it is pruned.
             return;

@@ -110,6 +110,21 @@ impl Writer {
         self.run(async |open| open.index(Hour::of(now)).await).await
     }
 
+    /// Notices labels that another process has changed. A batch of reports that can change nothing does not
+    /// look, so that a release on trust which was displaced keeps its label until then.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn notice_labels(&mut self) -> Result<()> {
+        self.run(async |open| {
+            if open.labels.prepare(&mut open.connection, std::iter::empty()).await? {
+                open.profiles.settle(&open.labels);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Number of unindexed reports; larger than possible if it is not known, and 0 while there is
     /// no connection, as after an error.
     #[must_use]

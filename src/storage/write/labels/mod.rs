@@ -144,7 +144,7 @@ impl Labels {
     }
 
     /// Reads what reports need that may change something. Returns whether another process has changed
-    /// labels, which is noticed then only: a release on trust keeps its label that long.
+    /// labels. It is noticed then only, or with [`crate::storage::Writer::notice_labels`].
     pub async fn prepare<'a>(
         &mut self,
         connection: &mut SqliteConnection,

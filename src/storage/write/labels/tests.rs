@@ -143,7 +143,9 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in steps {
         match step {
             Step::Reports(first, batch) => {
-                writers[usize::from(first)].store(now, &batch).await.unwrap();
+                let writer = &mut writers[usize::from(first)];
+                writer.notice_labels().await.unwrap();
+                writer.store(now, &batch).await.unwrap();
                 for report in &batch {
                     let counted = [0, 1].map(|place| {
                         let before = model.unproven;
