@@ -2,6 +2,7 @@
 //!
 //! Pure: no IO, no clock, no randomness.
 
+mod calendar;
 mod correction;
 mod dimension;
 mod dropped;
@@ -22,6 +23,7 @@ mod value;
 mod well_known;
 mod window;
 
+pub use calendar::{CalendarWindow, day_of, day_of_ms, start_of_day};
 pub use correction::{Correction, Corrections};
 pub use dimension::{Dimension, OTHER};
 pub use dropped::Dropped;

@@ -2,6 +2,7 @@
 
 mod close_hours;
 mod correct_times;
+mod keep_calendar;
 mod keep_house;
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::{close_hours::Closing, correct_times::corrected};
+use self::{close_hours::Closing, correct_times::corrected, keep_calendar::Recounting};
 use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
     domain::ClockState,
@@ -71,6 +72,7 @@ pub struct WriterThread {
     clock: ClockWatch,
     /// Correction of the times of reports that is under way.
     correcting: Option<JoinHandle<storage::Result<u64>>>,
+    recounting: Recounting,
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
@@ -104,6 +106,7 @@ impl WriterThread {
             database: database.clone(),
             clock,
             correcting: None,
+            recounting: Recounting::default(),
             retention,
             metrics,
             failing,
@@ -154,6 +157,7 @@ impl WriterThread {
         }
         // The reports since the last lull are unindexed, and the last minute has no sample.
         self.closing = Closing::Done;
+        self.recounting.abort().await;
         match self.correcting.take() {
             // The next run goes on with it.
             Some(correcting) => {

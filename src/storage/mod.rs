@@ -4,6 +4,7 @@
 //! (`read`); in WAL mode neither waits for the other. Upkeep is in `maintain`. The tables are
 //! described in `migrations/`.
 
+mod calendar;
 mod instance_key;
 mod json;
 mod maintain;
@@ -32,8 +33,9 @@ use place::Lock;
 use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
-    ActiveInstances, Activity, Breakdown, Groups, Interval, ListedValue, Period, ReportFilter,
-    Silence, StartupBreakdown, StoredReport, Table, Totals, ValueState,
+    ActiveInstances, Activity, Adoption, Breakdown, CohortCount, Groups, Interval, ListedValue,
+    Period, ReportFilter, Silence, StartupBreakdown, StoredReport, Table, Totals, ValueState,
+    WindowCount,
 };
 use readers::{Reader, Readers};
 pub use write::{LONGEST_GAP, Sample, Stored, Writer, is_counter};

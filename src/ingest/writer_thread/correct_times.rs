@@ -77,6 +77,7 @@ impl WriterThread {
         }
         // The clock may have stepped again meanwhile.
         if !failed {
+            self.recounting.hurry();
             self.begin_correction().await;
         }
         self.close_hours();

@@ -24,6 +24,7 @@ impl WriterThread {
         if let Err(error) = self.writer.notice_labels().await {
             tracing::error!(%error, "cannot read labels");
         }
+        self.keep_calendar(queue).await;
         if !self.may_index() {
             // A report is indexed before it is pruned.
             return;

@@ -1,7 +1,8 @@
 //! Corrections of the times of reports, after the clock was found to have been wrong.
 //!
 //! They run beside the reports, in short steps. None is indexed meanwhile. What is derived from the
-//! times is made right at the end: instances, snapshots and watermarks. An interrupted one goes on.
+//! times is made right at the end: instances, snapshots and watermarks. An interrupted one goes on. The
+//! windows of the calendar that they touch are noted, for a recount that follows.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -17,6 +18,7 @@ use super::{
     import::{sort_history, sort_on_disk},
     pace::Pace,
     rebuild_snapshots::rebuild_from,
+    recount_calendar::note_recounts,
 };
 use crate::{
     domain::{Correction, Hour},
@@ -95,6 +97,12 @@ async fn correct(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<u
     sqlx::query!("UPDATE watermarks SET position = min(position, ?) WHERE name = 'closed'", now)
         .execute(&mut *transaction)
         .await?;
+    for Unfinished { correction, .. } in &corrections {
+        let Correction { from_ms, until_ms, shift_ms, earliest_ms, latest_ms, .. } = *correction;
+        note_recounts(&mut transaction, from_ms, until_ms).await?;
+        let moved = |ms: i64| ms.saturating_add(shift_ms).min(latest_ms).max(earliest_ms);
+        note_recounts(&mut transaction, moved(from_ms), moved(until_ms)).await?;
+    }
     // The clock may have stepped again meanwhile.
     let done = corrections.last().map(|unfinished| unfinished.id);
     sqlx::query!("DELETE FROM corrections WHERE id <= ?", done).execute(&mut *transaction).await?;

@@ -6,7 +6,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{pace::Pace, rebuild_snapshots::rebuild, reference::ImportError};
+use super::{
+    pace::Pace, rebuild_snapshots::rebuild, recount_calendar::recount_calendar,
+    reference::ImportError,
+};
 use crate::{
     domain::{Hour, Report},
     storage::Writer,
@@ -61,8 +64,8 @@ pub async fn sort_on_disk(connection: &mut SqliteConnection) -> sqlx::Result<()>
     Ok(())
 }
 
-/// Corrects the days and snapshots, which depend on the order of reports: an import does not keep
-/// it.
+/// Corrects the days, snapshots and windows of the calendar, which depend on the order of reports: an
+/// import does not keep it.
 pub async fn settle(
     connection: &mut SqliteConnection,
     now: Hour,
@@ -81,8 +84,8 @@ pub async fn settle(
     if pruned == 0 {
         rebuild(connection, now, pace).await?;
     }
-    sqlx::query("DROP TABLE temp.history").execute(connection).await?;
-    Ok(())
+    sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
+    recount_calendar(connection, pace).await
 }
 
 /// Makes two tables of one state of the database: the history of each instance, and the days that are to be

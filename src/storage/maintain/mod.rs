@@ -1,5 +1,6 @@
 //! Upkeep of the database: the tasks of the clock and of operators.
 
+mod adoptions;
 mod backup;
 mod close_hours;
 mod correct;
@@ -9,6 +10,7 @@ mod instance_changes;
 mod outages;
 mod pace;
 mod rebuild_snapshots;
+mod recount_calendar;
 mod reference;
 mod reference_row;
 mod retention;

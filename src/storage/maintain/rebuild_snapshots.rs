@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
-    instance_changes,
+    adoptions, instance_changes,
     pace::Pace,
     snapshots::{hourly_from, is_kept},
 };
@@ -47,13 +47,13 @@ pub async fn rebuild_from(
 
 async fn rebuild_after(
     connection: &mut SqliteConnection,
-    mut after: i64,
+    last: i64,
     mut fleet: Fleet,
     hourly_from: i64,
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    let (end, now) = (now, now.number());
+    let (end, now, mut after) = (now, now.number(), last);
     instance_changes::store(connection, hourly_from, now).await?;
     let mut changes = Changes::default();
     changes.skip_to(after, connection).await?;
@@ -79,6 +79,7 @@ async fn rebuild_after(
     }
     replace(connection, after, now, &made, pace).await?;
     sqlx::query("DROP TABLE temp.instance_changes").execute(&mut *connection).await?;
+    adoptions::forget(connection, last).await?;
     closed_until(connection, end).await
 }
 

@@ -49,6 +49,12 @@ impl Writer {
             )
             .execute(&mut *transaction)
             .await?;
+            sqlx::query!(
+                "UPDATE watermarks SET position = max(position, ?) WHERE name = 'pruned_until'",
+                cutoff
+            )
+            .execute(&mut *transaction)
+            .await?;
             transaction.commit().await?;
             sqlx::query!("PRAGMA incremental_vacuum(500)").fetch_all(&mut open.connection).await?;
             Ok(deleted)

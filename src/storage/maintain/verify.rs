@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sqlx::Connection as _;
 
+use super::recount_calendar::differences;
 use crate::{
     domain::{Hour, Window},
     storage::{Database, Result, write::last_end},
@@ -26,8 +27,8 @@ impl Verdict {
 }
 
 impl Database {
-    /// Compares the counts, the startup times, the instances, the activity, the totals and the
-    /// reports by profile with a recount, and has SQLite check the file. Reads everything: minutes
+    /// Compares the counts, the startup times, the instances, the activity, the totals, the reports by
+    /// profile and the windows of the calendar with a recount, and has SQLite check the file. Reads everything: minutes
     /// for ten million reports.
     ///
     /// # Errors
@@ -65,6 +66,7 @@ impl Database {
             sqlx::query_file_scalar!("src/storage/maintain/verify_reports_by_profile.sql")
                 .fetch_one(&mut *snapshot)
                 .await?;
+        let calendar = differences(&mut snapshot).await?;
         let profiles = sqlx::query_scalar!(
             r#"SELECT count(*) AS "orphans!: i64" FROM reports
                WHERE profile NOT IN (SELECT id FROM profiles)"#
@@ -83,6 +85,7 @@ impl Database {
                 ("instances against reports", instances),
                 ("activity and totals against instances", activity),
                 ("reports by profile against reports", by_profile),
+                ("windows of the calendar against reports", calendar),
                 ("reports without a profile", profiles),
                 ("findings of SQLite's integrity check", i64::try_from(file).unwrap_or(i64::MAX)),
             ],

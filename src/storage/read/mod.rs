@@ -2,7 +2,9 @@
 
 mod active;
 mod activity_at;
+mod adoptions;
 mod all_time;
+mod calendar;
 mod instances_at;
 mod newest_reports;
 mod outages;
@@ -18,7 +20,9 @@ mod values;
 pub use active::ActiveInstances;
 pub use activity_at::Activity;
 pub(super) use activity_at::ActivityNow;
+pub use adoptions::Adoption;
 pub use all_time::{Breakdown, Totals};
+pub use calendar::{CohortCount, WindowCount};
 pub use newest_reports::{ReportFilter, StoredReport};
 pub use outages::Silence;
 pub use startup::StartupBreakdown;

@@ -55,9 +55,17 @@ impl Open {
 
     async fn index_up_to(&mut self, last: i64) -> sqlx::Result<()> {
         self.fleet = None;
-        sqlx::query_file!("src/storage/write/index_reports.sql", last, last, last, last)
-            .execute(&mut self.connection)
-            .await?;
+        sqlx::query_file!(
+            "src/storage/write/index_reports.sql",
+            last,
+            last,
+            last,
+            last,
+            last,
+            last
+        )
+        .execute(&mut self.connection)
+        .await?;
         Ok(())
     }
 }

@@ -8,6 +8,39 @@ PRAGMA synchronous = NORMAL;
 
 BEGIN IMMEDIATE;
 
+-- Reports that are of an earlier day than one of their instance that is indexed: what they change in the
+-- windows of the calendar is found by a recount. Nearly always the first subquery has no row.
+INSERT OR ROLLBACK INTO calendar_moves (day, previous_day, first_week, moved)
+SELECT
+    received_at / 86400000,
+    instances.last_seen / 86400,
+    iif(
+        instances.first_seen < 0, -1,
+        instances.first_seen / 86400 - (instances.first_seen / 86400 + 3) % 7
+    ),
+    count(*)
+FROM (
+    SELECT min(received_at) AS earliest
+    FROM reports
+    WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed')
+        AND id <= ?
+        AND received_at >= 0
+    HAVING min(received_at) < 86400000 * max(
+        coalesce((SELECT max(first_day) FROM calendar_counts WHERE kind = 'day'), 0),
+        coalesce((SELECT max(day) FROM calendar_moves), 0)
+    )
+        -- The latest day may not be counted yet.
+        OR EXISTS (SELECT 1 FROM calendar_recounts)
+)
+CROSS JOIN reports
+    ON reports.id > (SELECT position FROM watermarks WHERE name = 'indexed') AND reports.id <= ?
+CROSS JOIN instances
+    ON instances.id = reports.instance
+    AND instances.last_seen / 86400 > reports.received_at / 86400000
+WHERE received_at >= 0
+GROUP BY 1, 2, 3
+ON CONFLICT DO UPDATE SET moved = moved + excluded.moved;
+
 -- A report may be older than one that is indexed (an import, a clock set back). It then does not
 -- change the latest profile, and its day between the first and the last one counts as seen already:
 -- sort_history.sql corrects the number after an import. Instances with two days or more, which is

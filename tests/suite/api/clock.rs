@@ -102,6 +102,7 @@ impl Machine {
             self.writer.index_all().await.unwrap();
             self.database.clone().correct(Hour::of(self.now())).await.unwrap();
             self.writer.forget_hours(self.now());
+            self.database.clone().recount_calendar().await.unwrap();
         }
         self.writer.close_hours(self.now()).await.unwrap();
     }

@@ -1,6 +1,7 @@
 //! The server over HTTP, and the commands of its binary.
 
 mod bodies;
+mod calendar;
 mod clock;
 mod collect;
 mod commands;

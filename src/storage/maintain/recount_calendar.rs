@@ -1,0 +1,330 @@
+//! Recount of the windows of the calendar and of the cohorts, where reports came in no order of time or
+//! were changed.
+//!
+//! Reports go on being indexed meanwhile: a recount changes the counts by what it finds wrong with them in
+//! one state of the database.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use futures_util::TryStreamExt as _;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::pace::Pace;
+use crate::{
+    domain::{CalendarWindow, day_of_ms},
+    storage::{
+        Database, Result, Writer,
+        calendar::{self, COHORT, CalendarCounts, CohortKey, Count, Recount, WindowKey},
+    },
+};
+
+/// Rows of `calendar_moves` that are added in one transaction, at most a few milliseconds.
+const MOVES_AT_A_TIME: usize = 500;
+
+impl Writer {
+    /// Adds some of the steps of instances to the windows of the calendar. Returns whether there may be
+    /// more.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn add_calendar_moves(&mut self) -> Result<bool> {
+        self.run(async |open| add_moves(&mut open.connection).await).await
+    }
+}
+
+impl Database {
+    /// True if windows of the calendar are to be counted anew.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn has_calendar_recounts(&self) -> Result<bool> {
+        let some = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM calendar_recounts) AS "some!: bool""#
+        )
+        .fetch_one(&mut *self.reader().await?)
+        .await?;
+        Ok(some)
+    }
+
+    /// Counts the windows of the calendar anew that are to be, beside a server. Does nothing while an import
+    /// runs, which does it at its end.
+    ///
+    /// # Errors
+    /// The database's error. The next call begins anew.
+    pub async fn recount_calendar(self) -> Result<()> {
+        let mut writer = self.writer();
+        let Ok(_lock) = writer.lock_imports() else { return Ok(()) };
+        writer
+            .run(async |open| {
+                super::import::sort_on_disk(&mut open.connection).await?;
+                recount_calendar(&mut open.connection, &mut Pace::beside_a_server()).await
+            })
+            .await?;
+        writer.leave().await
+    }
+}
+
+async fn add_moves(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let more = calendar::add_moves(&mut transaction, MOVES_AT_A_TIME).await?;
+    transaction.commit().await?;
+    Ok(more)
+}
+
+/// Notes that the windows are to be counted anew which the reports from one time to another touch, in
+/// milliseconds since 1970: after a change of these reports, in its last transaction.
+pub async fn note_recounts(
+    connection: &mut SqliteConnection,
+    from_ms: i64,
+    until_ms: i64,
+) -> sqlx::Result<()> {
+    if until_ms < 0 {
+        return Ok(());
+    }
+    let [from, until] = [from_ms.max(0), until_ms].map(day_of_ms);
+    let windows = CalendarWindow::ALL.map(|window| Recount {
+        kind: window.name().to_owned(),
+        first_day: window.first_day(from),
+        last_day: window.first_day(until),
+    });
+    let week = CalendarWindow::Week.first_day(from);
+    // Instances that lost their first report are of a later cohort.
+    let cohorts = Recount { kind: COHORT.to_owned(), first_day: week, last_day: i64::MAX };
+    calendar::note(connection, windows.into_iter().chain([cohorts])).await
+}
+
+/// Counts the windows anew that are to be. Nobody else may do so at the same time: the lock of imports is
+/// held.
+pub async fn recount_calendar(
+    connection: &mut SqliteConnection,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    loop {
+        let begun = Instant::now();
+        let more = add_moves(connection).await?;
+        pace.rest(begun, 1).await;
+        if !more {
+            break;
+        }
+    }
+    let mut snapshot = connection.begin().await?;
+    let found = Found::read(&mut snapshot).await?;
+    snapshot.rollback().await?;
+    let Some(found) = found else { return Ok(()) };
+    let mut changes = found.changes().into_iter().peekable();
+    while changes.peek().is_some() {
+        let begun = Instant::now();
+        let mut step = CalendarCounts::default();
+        let rows = pace.rows();
+        for change in changes.by_ref().take(rows) {
+            match change {
+                Change::Window(key, count) => {
+                    step.windows.insert(key, count);
+                }
+                Change::Cohort(key, count) => {
+                    step.cohorts.insert(key, count);
+                }
+            }
+        }
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        step.store(&mut transaction).await?;
+        transaction.commit().await?;
+        pace.rest(begun, rows).await;
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query!("DELETE FROM calendar_counts WHERE instances = 0 AND complete = 1")
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query!("DELETE FROM cohorts WHERE instances = 0 AND complete = 1")
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query!("DELETE FROM calendar_recounts WHERE id <= ?", found.last)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+/// Change of a stored count.
+enum Change {
+    Window(WindowKey, Count),
+    Cohort(CohortKey, Count),
+}
+
+/// One state of the database.
+struct Found {
+    stored: CalendarCounts,
+    counted: CalendarCounts,
+    wanted: Vec<Recount>,
+    /// Last one of those.
+    last: i64,
+    /// First day from which on all reports are there.
+    whole_from: i64,
+    /// First day of which anything is known.
+    first_day: i64,
+}
+
+impl Found {
+    /// Reads all; `None` if nothing is to be counted anew.
+    async fn read(snapshot: &mut SqliteConnection) -> sqlx::Result<Option<Self>> {
+        let Some(last) =
+            sqlx::query_scalar!(r#"SELECT max(id) AS "last: i64" FROM calendar_recounts"#)
+                .fetch_one(&mut *snapshot)
+                .await?
+        else {
+            return Ok(None);
+        };
+        let first_hour =
+            sqlx::query_scalar!(r#"SELECT min(period) AS "hour: i64" FROM rollups WHERE span = 1"#)
+                .fetch_one(&mut *snapshot)
+                .await?;
+        Ok(Some(Self {
+            stored: CalendarCounts::stored(snapshot).await?,
+            counted: count(snapshot).await?,
+            wanted: calendar::wanted(snapshot).await?,
+            last,
+            whole_from: whole_from(snapshot).await?,
+            first_day: first_hour.map_or(i64::MAX, |hour| hour.div_euclid(24)),
+        }))
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let windows: BTreeSet<WindowKey> = (self.stored.windows.keys())
+            .chain(self.counted.windows.keys())
+            .copied()
+            .chain(self.pruned_windows())
+            .collect();
+        let windows = windows.into_iter().filter_map(|key| {
+            let (window, first) = key;
+            let stored = self.stored.windows.get(&key).copied();
+            let counted = self.counted.windows.get(&key).copied().unwrap_or_default();
+            let wanted = || self.wanted.iter().any(|wanted| wanted.has(window.name(), first));
+            change(stored, counted, first >= self.whole_from, wanted)
+                .map(|count| Change::Window(key, count))
+        });
+        let cohorts: BTreeSet<CohortKey> =
+            self.stored.cohorts.keys().chain(self.counted.cohorts.keys()).copied().collect();
+        let cohorts = cohorts.into_iter().filter_map(|key| {
+            let (week, later) = key;
+            let later_week = week + 7 * later;
+            let stored = self.stored.cohorts.get(&key).copied();
+            let counted = self.counted.cohorts.get(&key).copied().unwrap_or_default();
+            let wanted = || {
+                let week_name = CalendarWindow::Week.name();
+                self.wanted
+                    .iter()
+                    .any(|wanted| wanted.has(COHORT, week) || wanted.has(week_name, later_week))
+            };
+            change(stored, counted, later_week >= self.whole_from, wanted)
+                .map(|count| Change::Cohort(key, count))
+        });
+        windows.chain(cohorts).collect()
+    }
+
+    /// Windows that are to be counted and of which no report may be left.
+    fn pruned_windows(&self) -> impl Iterator<Item = WindowKey> {
+        CalendarWindow::ALL.into_iter().flat_map(move |window| {
+            let mut day = self.first_day;
+            std::iter::from_fn(move || {
+                let pruned = day < self.whole_from;
+                let first = pruned.then(|| window.first_day(day))?;
+                day = window.next(day);
+                Some((window, first))
+            })
+            .filter(|&(window, first)| {
+                self.wanted.iter().any(|wanted| wanted.has(window.name(), first))
+            })
+        })
+    }
+}
+
+/// Change of a count that was stored, where another one was found; `None` if there is none.
+fn change(
+    stored: Option<Count>,
+    counted: Count,
+    is_whole: bool,
+    is_wanted: impl Fn() -> bool,
+) -> Option<Count> {
+    let known = stored.unwrap_or_default();
+    if is_whole {
+        let difference = counted.instances - known.instances;
+        return (difference != 0).then_some(Count { instances: difference, complete: true });
+    }
+    // The known number stays, unless more than that are left.
+    let difference = (counted.instances - known.instances).max(0);
+    let changes = is_wanted() && (difference != 0 || known.complete || stored.is_none());
+    changes.then_some(Count { instances: difference, complete: false })
+}
+
+/// Number of the windows and cohorts that differ from a recount, of those that can be counted and are not
+/// about to be.
+pub async fn differences(snapshot: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let wanted = calendar::wanted(snapshot).await?;
+    let whole_from = whole_from(snapshot).await?;
+    let (stored, counted) = (CalendarCounts::stored(snapshot).await?, count(snapshot).await?);
+    let is_wanted = |name: &str, first: i64| wanted.iter().any(|wanted| wanted.has(name, first));
+    let windows: BTreeSet<_> = stored.windows.keys().chain(counted.windows.keys()).collect();
+    let windows = windows.into_iter().filter(|key| {
+        let number = |counts: &CalendarCounts| counts.windows.get(key).map_or(0, |c| c.instances);
+        number(&stored) != number(&counted)
+            && key.1 >= whole_from
+            && !is_wanted(key.0.name(), key.1)
+    });
+    // The week in which these were first seen is not known yet.
+    let undated = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM instances WHERE first_seen < 0) AS "some!: bool""#
+    )
+    .fetch_one(snapshot)
+    .await?;
+    let cohorts: BTreeSet<_> = stored.cohorts.keys().chain(counted.cohorts.keys()).collect();
+    let cohorts = cohorts.into_iter().filter(|key| {
+        let (week, later) = key;
+        let number = |counts: &CalendarCounts| counts.cohorts.get(key).map_or(0, |c| c.instances);
+        number(&stored) != number(&counted)
+            && !undated
+            && week + 7 * later >= whole_from
+            && !is_wanted(CalendarWindow::Week.name(), week + 7 * later)
+            && !is_wanted(COHORT, *week)
+    });
+    Ok(i64::try_from(windows.count() + cohorts.count()).unwrap_or(i64::MAX))
+}
+
+/// First day from which on all reports are there.
+pub async fn whole_from(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let pruned_until =
+        sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned_until'")
+            .fetch_one(connection)
+            .await?;
+    Ok(if pruned_until > 0 { day_of_ms(pruned_until - 1) + 1 } else { i64::MIN })
+}
+
+/// Counts from the indexed reports. They are sorted on disk.
+pub async fn count(snapshot: &mut SqliteConnection) -> sqlx::Result<CalendarCounts> {
+    let mut counts = CalendarCounts::default();
+    let (mut instance, mut previous, mut first_week) = (Vec::new(), None, None);
+    let mut days = sqlx::query!(
+        r#"SELECT instance, day AS "day!: i64", iif(
+               (SELECT position > 0 FROM watermarks WHERE name = 'pruned'),
+               (SELECT first_seen FROM instances WHERE instances.id = instance),
+               NULL
+           ) AS "first_seen: i64"
+           FROM (
+               SELECT DISTINCT instance, received_at / 86400000 AS day
+               FROM reports
+               WHERE received_at >= 0
+                   AND id <= (SELECT position FROM watermarks WHERE name = 'indexed')
+               ORDER BY instance, day
+           )"#
+    )
+    .fetch(snapshot);
+    while let Some(seen) = days.try_next().await? {
+        if seen.instance != instance {
+            let known = seen.first_seen.filter(|&first| first >= 0).map(|first| first / 86_400);
+            let first_day = known.map_or(seen.day, |known| known.min(seen.day));
+            first_week = Some(CalendarWindow::Week.first_day(first_day));
+            (instance, previous) = (seen.instance, None);
+        }
+        counts.add(seen.day, previous, first_week, 1);
+        previous = Some(seen.day);
+    }
+    Ok(counts)
+}
