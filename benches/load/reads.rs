@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::{fleet, median, server::Server};
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 15] = [
     "/metrics",
     "/deployments",
     "/deployments?limit=1000",
@@ -23,6 +23,9 @@ const PATHS: [&str; 12] = [
     "/stats/timeseries?interval=hour&by=image_version",
     "/stats/active",
     "/stats/active?by=image_version",
+    "/stats/active?window=day",
+    "/stats/cohorts",
+    "/stats/adoption",
 ];
 pub const REQUESTS: usize = 300;
 /// Days over which the reports are spread, until now.

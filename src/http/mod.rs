@@ -159,6 +159,8 @@ fn reading_routes() -> Routes {
         ("/stats/startup", get(stats::startup)),
         ("/stats/timeseries", get(stats::timeseries)),
         ("/stats/active", get(stats::active)),
+        ("/stats/cohorts", get(stats::cohorts)),
+        ("/stats/adoption", get(stats::adoption)),
         ("/openapi.json", get(openapi::openapi_json)),
     ];
     routes.extend(prometheus::routes());

@@ -29,7 +29,7 @@ use utoipa::{
 };
 
 use crate::{
-    domain::Dimension,
+    domain::{CalendarWindow, Dimension},
     http::{
         Peer, collect, deployments,
         error::ApiError as E,
@@ -74,13 +74,13 @@ const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
         collect::collect, health::health, health::ready, metrics::metrics,
         deployments::deployments, stats::architecture, stats::version, stats::os,
         stats::container_runtime, stats::db_type, stats::startup, stats::timeseries,
-        stats::active, openapi::openapi_json, prometheus::query, prometheus::query_range,
+        stats::active, stats::cohorts, stats::adoption, openapi::openapi_json, prometheus::query, prometheus::query_range,
         prometheus::series, prometheus::labels, prometheus::label_values, prometheus::metadata,
         prometheus::buildinfo, empty::rules, empty::alerts, empty::query_exemplars,
         empty::targets, empty::alertmanagers,
     ),
     components(schemas(
-        Dimension, Interval, ProblemSchema, prometheus::Failure, parameters::Limit,
+        CalendarWindow, Dimension, Interval, ProblemSchema, prometheus::Failure, parameters::Limit,
         parameters::MetadataLimit,
         parameters::Moment, parameters::OptionalMoment, parameters::Selector, parameters::Step,
     )),

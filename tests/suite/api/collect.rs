@@ -21,6 +21,8 @@ async fn the_stock_clients_report_comes_out_of_every_read_route() {
         "/stats/startup",
         "/stats/timeseries?since=2026-01-30T00:00:00Z",
         "/stats/active",
+        "/stats/cohorts",
+        "/stats/adoption",
     ];
     for path in paths {
         let name = path.split('?').next().unwrap().replace('/', "_");

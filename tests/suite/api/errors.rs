@@ -96,6 +96,13 @@ async fn query_parameters_are_checked() {
         "/stats/timeseries?interval=hour&since=2025-01-01T00:00:00Z",
         "/stats/timeseries?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
         "/stats/active?by=",
+        "/stats/active?window=7d",
+        "/stats/active?window=day&by=os",
+        "/stats/active?since=2026-01-01T00:00:00Z",
+        "/stats/active?window=day&since=2020-01-01T00:00:00Z",
+        "/stats/active?window=day&since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        "/stats/cohorts?week=1",
+        "/stats/adoption?by=os",
     ];
     let mut shown = String::new();
     for path in paths {

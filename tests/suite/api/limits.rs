@@ -170,7 +170,15 @@ async fn a_token_closes_reading_and_nothing_else() {
         assert_eq!(app.get(path).await.status(), 200, "{path}");
     }
     assert_snapshot!("no_token", show(app.get("/metrics").await).await);
-    let paths = ["/metrics", "/deployments", "/stats/version", "/stats/active", "/openapi.json"];
+    let paths = [
+        "/metrics",
+        "/deployments",
+        "/stats/version",
+        "/stats/active",
+        "/stats/cohorts",
+        "/stats/adoption",
+        "/openapi.json",
+    ];
     for path in paths {
         for authorization in ["", "Bearer", "Bearer wrong", "Bearer secrets", "Basic secret"] {
             let request = app.request(Method::GET, path);

@@ -39,6 +39,9 @@ async fn an_empty_server_answers_everywhere() {
         "/stats/timeseries?by=os",
         "/stats/active",
         "/stats/active?by=os",
+        "/stats/active?window=month&since=2025-12-31T23:59:59Z",
+        "/stats/cohorts",
+        "/stats/adoption",
     ];
     assert_snapshot!("empty_server", app.rows(&paths).await);
 }
@@ -62,6 +65,13 @@ async fn the_counts_of_a_fleet() {
         "/stats/timeseries?by=image_version",
         "/stats/active",
         "/stats/active?by=image_version",
+        "/stats/active?window=day&since=2026-01-30T00:00:00Z",
+        "/stats/active?window=week&since=2026-01-26T00:00:00Z",
+        "/stats/active?window=month&since=2026-01-01T00:00:00Z",
+        "/stats/active?window=quarter&since=2026-01-01T00:00:00Z",
+        "/stats/active?window=year&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00Z",
+        "/stats/cohorts",
+        "/stats/adoption",
     ];
     assert_snapshot!("counts_of_a_fleet", app.rows(&paths).await);
 }
