@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    domain::{Dimension, Profile, StartupTimes, Window},
+    domain::{CalendarWindow, Dimension, Profile, StartupTimes, Window},
     metrics::{Metric, WINDOW_LABEL, bucket_bounds},
     storage::{self, ActiveInstances, Database, Totals},
 };
@@ -22,17 +22,28 @@ pub struct Fleet {
     starts: Vec<(Arc<Profile>, u64)>,
     startup: StartupTimes,
     active: ActiveInstances,
+    /// Instances of the last window of each kind that is over.
+    calendar: Vec<(CalendarWindow, u64)>,
 }
 
 impl Fleet {
     /// Reads the counts.
     pub async fn read(database: &Database, now: Timestamp) -> storage::Result<Self> {
         let all = database.startup(None, None).await?;
+        let mut calendar = Vec::new();
+        for window in CalendarWindow::ALL {
+            let last = window.last_over(now.as_millisecond());
+            if database.calendar_begin(window).await?.is_some_and(|begin| begin <= last) {
+                let counts = database.calendar(window, last, last).await?;
+                calendar.extend(counts.first().map(|count| (window, count.instances)));
+            }
+        }
         Ok(Self {
             totals: database.totals().await?,
             starts: database.starts_by_profile().await?,
             startup: all.into_iter().next().map(|all| all.startup).unwrap_or_default(),
             active: database.active(now, None).await?.into_iter().next().unwrap_or_default(),
+            calendar,
         })
     }
 }
@@ -73,6 +84,13 @@ impl Collector for Fleet {
                 gauge(value).encode(metric.encode_family(&[(WINDOW_LABEL, window)])?)?;
             }
         }
+        if !self.calendar.is_empty() {
+            let mut metric = describe(&mut encoder, Metric::CalendarInstances)?;
+            for (window, value) in &self.calendar {
+                let labels = [(WINDOW_LABEL, window.name())];
+                gauge(*value).encode(metric.encode_family(&labels)?)?;
+            }
+        }
         Ok(())
     }
 }
@@ -102,6 +120,7 @@ mod tests {
             starts: Vec::new(),
             startup: StartupTimes::default(),
             active: ActiveInstances::default(),
+            calendar: Vec::new(),
         };
         let text =
             Metrics::new().scrape(Sizes::default(), fleet, ScrapeFormat::Prometheus).unwrap();

@@ -34,6 +34,8 @@ pub enum Metric {
     ActiveInstances,
     /// Ids seen within a window, and on two or more days.
     ReturningInstances,
+    /// Ids seen within the last window of the calendar that is over.
+    CalendarInstances,
     /// The newest release.
     NewestVersion,
     /// The latest starts.
@@ -42,7 +44,7 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric of the fleet.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Starts,
         Self::StartupBucket,
         Self::StartupSum,
@@ -51,6 +53,7 @@ impl Metric {
         Self::InstancesReturned,
         Self::ActiveInstances,
         Self::ReturningInstances,
+        Self::CalendarInstances,
         Self::NewestVersion,
         Self::RecentStart,
     ];
@@ -67,6 +70,7 @@ impl Metric {
             Self::InstancesReturned => "mattermost_instances_returned",
             Self::ActiveInstances => "mattermost_active_instances",
             Self::ReturningInstances => "mattermost_returning_instances",
+            Self::CalendarInstances => "mattermost_calendar_instances",
             Self::NewestVersion => "mattermost_newest_version",
             Self::RecentStart => "mattermost_recent_start",
         }
@@ -86,6 +90,9 @@ impl Metric {
             Self::ReturningInstances => {
                 "Instance ids seen within the window, and on two or more days"
             }
+            Self::CalendarInstances => {
+                "Instance ids seen within the last calendar window that is over (UTC)"
+            }
             Self::NewestVersion => "1 for the newest release that was ever reported",
             Self::RecentStart => {
                 "When each of the latest 100 starts arrived, in seconds since 1970"
@@ -103,6 +110,7 @@ impl Metric {
             | Self::InstancesReturned
             | Self::ActiveInstances
             | Self::ReturningInstances
+            | Self::CalendarInstances
             | Self::NewestVersion
             | Self::RecentStart => MetricType::Gauge,
         }

@@ -7,7 +7,9 @@ use tokio::task::yield_now;
 
 use super::{Moments, Reader, growth, profile_labels};
 use crate::{
-    domain::{BUCKETS, Dimension, Hour, Moment, StartupTimes, Window, newer_release},
+    domain::{
+        BUCKETS, CalendarWindow, Dimension, Hour, Moment, StartupTimes, Window, newer_release,
+    },
     metrics::{BUCKET_LABEL, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label},
     promql::{
         error::Result,
@@ -32,6 +34,7 @@ impl Reader<'_> {
             }
             Metric::Instances | Metric::InstancesReturned => self.instances(metric).await,
             Metric::ActiveInstances | Metric::ReturningInstances => self.activity(metric).await,
+            Metric::CalendarInstances => self.calendar().await,
             Metric::NewestVersion => self.newest_version().await,
             Metric::RecentStart => self.recent_starts().await,
         }
@@ -193,6 +196,35 @@ impl Reader<'_> {
                 labels.insert(Cow::Borrowed(WINDOW_LABEL), name.as_str().into());
                 series.push(self.series(metric, labels, points));
             }
+        }
+        Ok(series)
+    }
+
+    /// The windows of the calendar that are over, each as a series of its kind.
+    async fn calendar(&self) -> Result<Vec<Series>> {
+        let names = CalendarWindow::ALL.map(|window| window.name().to_owned());
+        let mut series = Vec::new();
+        for (place, name) in self.selected_values(WINDOW_LABEL, names.into()).await {
+            let labels = Labels::from([(Cow::Borrowed(WINDOW_LABEL), name.into())]);
+            if !self.selects_labels(&labels).await {
+                continue;
+            }
+            let window = CalendarWindow::ALL[place];
+            let over: Vec<i64> =
+                self.times().map(|time| window.last_over(time.min(self.now))).collect();
+            let Some(begin) = self.database.calendar_begin(window).await? else { continue };
+            let Some(last) = over.iter().copied().max().filter(|&last| last >= begin) else {
+                continue;
+            };
+            self.held.with(series.len() + 1, self.grid.count)?;
+            let first = over.iter().copied().min().map_or(begin, |first| first.max(begin));
+            let counts = self.database.calendar(window, first, last).await?;
+            let count = |first_day: &i64| {
+                let row = counts.binary_search_by_key(first_day, |row| row.first_day).ok()?;
+                Some(float(counts[row].instances))
+            };
+            let points = over.iter().map(count).collect();
+            series.push(self.series(Metric::CalendarInstances, labels, points));
         }
         Ok(series)
     }
@@ -362,7 +394,8 @@ mod tests {
                 let reader = Reader { database: &database, now, grid, wanted: &wanted, held };
                 reader.fleet_series(metric).await
             };
-            if !matches!(metric, Metric::Instances | Metric::InstancesReturned) {
+            let few = [Metric::Instances, Metric::InstancesReturned, Metric::CalendarInstances];
+            if !few.contains(&metric) {
                 let series = read(grid(1), Held::default()).await.unwrap();
                 assert!(!series.is_empty(), "{metric:?}");
                 let error = read(grid(limits::STEPS), Held::default()).await.unwrap_err();

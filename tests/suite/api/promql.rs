@@ -91,6 +91,7 @@ async fn instant_queries() {
         "sum by (window) (mattermost_active_instances)",
         "sum by (image_version) (mattermost_active_instances{window=\"30d\"})",
         "sum by (window) (mattermost_returning_instances)",
+        "mattermost_calendar_instances",
         "mattermost_newest_version",
         "sum by (image_version) (mattermost_active_instances{window=\"30d\"}) * on (image_version) mattermost_newest_version / scalar(sum(mattermost_active_instances{window=\"30d\"}))",
         "topk(1, sum by (architecture) (mattermost_starts_total))",
@@ -125,6 +126,7 @@ async fn range_queries() {
             .await,
         range(&app, "mattermost_instances offset -1d", begin, end, "1d").await,
         range(&app, "mattermost_instances", begin, end, "1d").await,
+        range(&app, "mattermost_calendar_instances", begin, end, "12h").await,
         range(&app, "mattermost_newest_version", begin, end, "1d").await,
         range(&app, "2 * 3", begin, "2026-02-01T00:00:00Z", "1d").await,
         range(&app, "topk(1, sum by (image_version) (mattermost_starts_total))", begin, end, "1d")

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use mattermost_telemetry::domain::CalendarWindow;
 use serde_json::{Value, json};
 
 use crate::support::App;
@@ -179,6 +180,17 @@ fn gauges(families: &mut BTreeMap<&str, String>, before: &[&Sent], end: i64) {
         [("mattermost_instances", instances.len()), ("mattermost_instances_returned", returned)]
     {
         writeln!(families.entry(name).or_default(), "{name} {value} {end}").unwrap();
+    }
+    for window in CalendarWindow::ALL {
+        let over = window.last_over(end * 1000);
+        let first = |sent: &Sent| window.first_day(sent.at / DAY);
+        let seen = before.iter().filter(|sent| first(sent) == over).map(|sent| sent.instance);
+        if before.iter().any(|sent| first(sent) <= over) {
+            let (name, value) = (window.name(), seen.collect::<BTreeSet<_>>().len());
+            let out = families.entry("mattermost_calendar_instances").or_default();
+            writeln!(out, "mattermost_calendar_instances{{window=\"{name}\"}} {value} {end}")
+                .unwrap();
+        }
     }
     let windows = [("24h", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY)];
     let seen = |instance: &Instance, window: i64| instance.last >= end - window;

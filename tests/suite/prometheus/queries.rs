@@ -1,7 +1,7 @@
 //! The queries that the server and Prometheus are asked.
 
 /// Queries whose answers must be the same, but for the order of series.
-pub const QUERIES: [&str; 99] = [
+pub const QUERIES: [&str; 101] = [
     // Numbers.
     "1",
     "-1.5",
@@ -61,6 +61,8 @@ pub const QUERIES: [&str; 99] = [
     "mattermost_active_instances{window=\"24h\"}",
     "mattermost_active_instances{window=~\"7d|30d\",architecture=\"aarch64\"}",
     "mattermost_returning_instances",
+    "mattermost_calendar_instances",
+    "mattermost_calendar_instances{window=\"week\"} offset 2d",
     "no_such_metric",
     // Offsets.
     "mattermost_starts_total offset 1d",
