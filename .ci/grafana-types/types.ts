@@ -32,6 +32,10 @@ type Transformation =
   | { id: 'sortBy'; options: { sort: { field: string; desc?: boolean }[] } }
   | { id: 'convertFieldType'; options: { conversions: { targetField: string; destinationType: 'number' | 'string' | 'time' }[] } }
   | {
+      id: 'groupingToMatrix';
+      options: { columnField: string; rowField: string; valueField: string; emptyValue?: 'null' | 'zero' | 'empty' };
+    }
+  | {
       id: 'organize';
       options: {
         excludeByName: Record<string, boolean>;

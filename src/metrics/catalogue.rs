@@ -10,6 +10,10 @@ use crate::domain::{BOUNDS_MS, BUCKETS};
 pub const BUCKET_LABEL: &str = "le";
 /// Label of a window: its length.
 pub const WINDOW_LABEL: &str = "window";
+/// Label of a cohort: the first day of its week.
+pub const WEEK_LABEL: &str = "week";
+/// Label of a cohort's later week: its number of weeks from there.
+pub const LATER_WEEKS_LABEL: &str = "later_weeks";
 /// Number of starts that [`Metric::RecentStart`] lists.
 pub const RECENT_STARTS: u32 = 100;
 
@@ -36,6 +40,8 @@ pub enum Metric {
     ReturningInstances,
     /// Ids seen within the last window of the calendar that is over.
     CalendarInstances,
+    /// Ids of a cohort that were seen in a later week that is over.
+    CohortInstances,
     /// The newest release.
     NewestVersion,
     /// The latest starts.
@@ -44,7 +50,7 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric of the fleet.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Starts,
         Self::StartupBucket,
         Self::StartupSum,
@@ -54,6 +60,7 @@ impl Metric {
         Self::ActiveInstances,
         Self::ReturningInstances,
         Self::CalendarInstances,
+        Self::CohortInstances,
         Self::NewestVersion,
         Self::RecentStart,
     ];
@@ -71,6 +78,7 @@ impl Metric {
             Self::ActiveInstances => "mattermost_active_instances",
             Self::ReturningInstances => "mattermost_returning_instances",
             Self::CalendarInstances => "mattermost_calendar_instances",
+            Self::CohortInstances => "mattermost_cohort_instances",
             Self::NewestVersion => "mattermost_newest_version",
             Self::RecentStart => "mattermost_recent_start",
         }
@@ -93,6 +101,9 @@ impl Metric {
             Self::CalendarInstances => {
                 "Instance ids seen within the last calendar window that is over (UTC)"
             }
+            Self::CohortInstances => {
+                "Instance ids first seen in the week that were seen so many weeks later"
+            }
             Self::NewestVersion => "1 for the newest release that was ever reported",
             Self::RecentStart => {
                 "When each of the latest 100 starts arrived, in seconds since 1970"
@@ -111,6 +122,7 @@ impl Metric {
             | Self::ActiveInstances
             | Self::ReturningInstances
             | Self::CalendarInstances
+            | Self::CohortInstances
             | Self::NewestVersion
             | Self::RecentStart => MetricType::Gauge,
         }

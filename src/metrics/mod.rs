@@ -5,6 +5,7 @@ mod server;
 mod spelling;
 
 pub use catalogue::{
-    BUCKET_LABEL, Description, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label,
+    BUCKET_LABEL, Description, LATER_WEEKS_LABEL, Metric, RECENT_STARTS, WEEK_LABEL, WINDOW_LABEL,
+    bucket_bounds, bucket_label,
 };
 pub use server::{Metrics, ScrapeFormat, Sizes, is_server_metric};

@@ -7,9 +7,7 @@ use tokio::task::yield_now;
 
 use super::{Moments, Reader, growth, profile_labels};
 use crate::{
-    domain::{
-        BUCKETS, CalendarWindow, Dimension, Hour, Moment, StartupTimes, Window, newer_release,
-    },
+    domain::{BUCKETS, Dimension, Hour, Moment, StartupTimes, Window, newer_release},
     metrics::{BUCKET_LABEL, Metric, RECENT_STARTS, WINDOW_LABEL, bucket_bounds, bucket_label},
     promql::{
         error::Result,
@@ -35,6 +33,7 @@ impl Reader<'_> {
             Metric::Instances | Metric::InstancesReturned => self.instances(metric).await,
             Metric::ActiveInstances | Metric::ReturningInstances => self.activity(metric).await,
             Metric::CalendarInstances => self.calendar().await,
+            Metric::CohortInstances => self.cohorts().await,
             Metric::NewestVersion => self.newest_version().await,
             Metric::RecentStart => self.recent_starts().await,
         }
@@ -200,35 +199,6 @@ impl Reader<'_> {
         Ok(series)
     }
 
-    /// The windows of the calendar that are over, each as a series of its kind.
-    async fn calendar(&self) -> Result<Vec<Series>> {
-        let names = CalendarWindow::ALL.map(|window| window.name().to_owned());
-        let mut series = Vec::new();
-        for (place, name) in self.selected_values(WINDOW_LABEL, names.into()).await {
-            let labels = Labels::from([(Cow::Borrowed(WINDOW_LABEL), name.into())]);
-            if !self.selects_labels(&labels).await {
-                continue;
-            }
-            let window = CalendarWindow::ALL[place];
-            let over: Vec<i64> =
-                self.times().map(|time| window.last_over(time.min(self.now))).collect();
-            let Some(begin) = self.database.calendar_begin(window).await? else { continue };
-            let Some(last) = over.iter().copied().max().filter(|&last| last >= begin) else {
-                continue;
-            };
-            self.held.with(series.len() + 1, self.grid.count)?;
-            let first = over.iter().copied().min().map_or(begin, |first| first.max(begin));
-            let counts = self.database.calendar(window, first, last).await?;
-            let count = |first_day: &i64| {
-                let row = counts.binary_search_by_key(first_day, |row| row.first_day).ok()?;
-                Some(float(counts[row].instances))
-            };
-            let points = over.iter().map(count).collect();
-            series.push(self.series(Metric::CalendarInstances, labels, points));
-        }
-        Ok(series)
-    }
-
     async fn newest_version(&self) -> Result<Vec<Series>> {
         const VERSION: &str = Dimension::ImageVersion.name();
         let mut first: Vec<(Hour, String)> = self
@@ -329,7 +299,12 @@ impl Reader<'_> {
         .collect()
     }
 
-    fn series(&self, metric: Metric, mut labels: Labels, points: Vec<Option<f64>>) -> Series {
+    pub(super) fn series(
+        &self,
+        metric: Metric,
+        mut labels: Labels,
+        points: Vec<Option<f64>>,
+    ) -> Series {
         if self.wanted.growth.is_none() {
             labels.insert(Cow::Borrowed(NAME), metric.name().into());
         }
@@ -338,7 +313,7 @@ impl Reader<'_> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count; PromQL knows no other numbers")]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
@@ -394,7 +369,12 @@ mod tests {
                 let reader = Reader { database: &database, now, grid, wanted: &wanted, held };
                 reader.fleet_series(metric).await
             };
-            let few = [Metric::Instances, Metric::InstancesReturned, Metric::CalendarInstances];
+            let few = [
+                Metric::Instances,
+                Metric::InstancesReturned,
+                Metric::CalendarInstances,
+                Metric::CohortInstances,
+            ];
             if !few.contains(&metric) {
                 let series = read(grid(1), Held::default()).await.unwrap();
                 assert!(!series.is_empty(), "{metric:?}");

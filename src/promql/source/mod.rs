@@ -1,5 +1,6 @@
 //! The source of series: reads those that an expression needs from the counts in storage.
 
+mod calendar;
 mod fleet;
 mod gaps;
 mod server;

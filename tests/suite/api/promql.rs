@@ -92,6 +92,7 @@ async fn instant_queries() {
         "sum by (image_version) (mattermost_active_instances{window=\"30d\"})",
         "sum by (window) (mattermost_returning_instances)",
         "mattermost_calendar_instances",
+        "mattermost_cohort_instances",
         "mattermost_newest_version",
         "sum by (image_version) (mattermost_active_instances{window=\"30d\"}) * on (image_version) mattermost_newest_version / scalar(sum(mattermost_active_instances{window=\"30d\"}))",
         "topk(1, sum by (architecture) (mattermost_starts_total))",
