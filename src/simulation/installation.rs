@@ -147,6 +147,14 @@ impl Installation {
         Some(self.start_at.min(self.heartbeat_at)).filter(|&at| at < NEVER)
     }
 
+    pub const fn keeps_id(&self) -> bool {
+        self.keeps_id
+    }
+
+    pub const fn sends_heartbeats(&self) -> bool {
+        self.sends_heartbeats
+    }
+
     /// Its report at [`Installation::next`].
     pub fn report(&mut self, at: i64, releases: &Releases, random: &mut Random) -> Report {
         if at < self.start_at {

@@ -17,7 +17,8 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use jiff::Timestamp;
 
-use self::{installation::Installation, random::Random, releases::Releases};
+pub use self::random::Random;
+use self::{installation::Installation, releases::Releases};
 use crate::domain::Report;
 
 const SECOND: i64 = 1000;
@@ -49,6 +50,17 @@ pub enum Clients {
     /// Stock clients alone, which make a new id at every start: as many ids as reports. Unlike those
     /// of the stock image they measure their startup time, so that there is something to show.
     Stock,
+}
+
+/// The installation that sends a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// Its number, below that of the fleet's installations.
+    pub number: u32,
+    /// True if its client keeps its id.
+    pub keeps_id: bool,
+    /// True if its client sends heartbeats.
+    pub sends_heartbeats: bool,
 }
 
 /// The reports of a fleet, in the order of time.
@@ -89,12 +101,9 @@ impl Fleet {
             .collect();
         Self { random, releases, installations, queue, until }
     }
-}
 
-impl Iterator for Fleet {
-    type Item = (Timestamp, Report);
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next report, with its sender and its time.
+    pub fn next_sent(&mut self) -> Option<(Sender, Timestamp, Report)> {
         let Reverse((at, number)) = self.queue.pop()?;
         if at >= self.until {
             return None;
@@ -102,7 +111,20 @@ impl Iterator for Fleet {
         let installation = self.installations.get_mut(usize::try_from(number).ok()?)?;
         let report = installation.report(at, &self.releases, &mut self.random);
         self.queue.extend(installation.next().map(|next| Reverse((next, number))));
-        Some((Timestamp::from_millisecond(at).ok()?, report))
+        let sender = Sender {
+            number,
+            keeps_id: installation.keeps_id(),
+            sends_heartbeats: installation.sends_heartbeats(),
+        };
+        Some((sender, Timestamp::from_millisecond(at).ok()?, report))
+    }
+}
+
+impl Iterator for Fleet {
+    type Item = (Timestamp, Report);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_sent().map(|(_, at, report)| (at, report))
     }
 }
 

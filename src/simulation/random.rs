@@ -12,6 +12,8 @@ pub struct Random(Pcg64);
 const STREAM: u128 = 0x000a_02bd_bf7b_b3c0_a7ac_28fa_16a6_4abf;
 
 impl Random {
+    /// The numbers of a seed.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Pcg64::new(seed.into(), STREAM))
     }
@@ -23,6 +25,7 @@ impl Random {
         low.saturating_add(i64::try_from(share >> 64).unwrap_or(0))
     }
 
+    /// True in so many of a thousand cases.
     pub fn chance(&mut self, per_mille: i64) -> bool {
         self.between(0, 1000) < per_mille
     }
@@ -46,6 +49,7 @@ impl Random {
         })
     }
 
+    /// A number that no other call returns.
     pub fn id(&mut self) -> u128 {
         u128::from(self.0.next_u64()) << 64 | u128::from(self.0.next_u64())
     }

@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod abuse;
+mod accuracy;
 mod api;
 mod architecture;
 mod client;
