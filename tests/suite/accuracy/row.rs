@@ -52,10 +52,12 @@ impl fmt::Display for Row {
         let allowed = match tolerance {
             Tolerance::Exact => "exact".to_owned(),
             Tolerance::Percent(percent) => format!("{percent} %"),
+            Tolerance::Within(low, f64::INFINITY) => format!("{} or more", number(*low)),
             Tolerance::Within(low, high) => format!("{} to {}", number(*low), number(*high)),
             Tolerance::Unknowable => "cannot be known".to_owned(),
         };
-        write!(f, "| {name} | {published} | {truth} | {allowed} |")
+        let wrong = if self.holds() { "" } else { ": **wrong**" };
+        write!(f, "| {name} | {published} | {truth} | {allowed}{wrong} |")
     }
 }
 
@@ -67,7 +69,7 @@ pub fn float(count: u64) -> f64 {
 /// A number with its thousands apart, and a tenth where it has one.
 pub fn number(number: f64) -> String {
     let text = format!("{number:.1}");
-    let (whole, tenth) = text.split_once('.').unwrap();
+    let (whole, tenth) = text.split_once('.').unwrap_or((&text, "0"));
     let mut shown = String::new();
     for (place, digit) in whole.chars().enumerate() {
         if place > 0 && (whole.len() - place).is_multiple_of(3) {
