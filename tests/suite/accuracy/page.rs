@@ -41,6 +41,8 @@ pub fn write(size: Size, outcome: &Outcome) {
     let unknowable: Vec<String> = whole.rotating.iter().map(Row::to_string).collect();
     let others: usize = looks.iter().map(|look| look.others.len()).sum();
     let lost = &truth.lost;
+    let arrived = truth.starts.values().sum::<u64>() - truth.flood;
+    let on_their_way = truth.happened - arrived - lost.all();
     let page = [
         ("deployments", shown(u64::from(size.deployments))),
         ("requests", shown(*requests)),
@@ -64,6 +66,7 @@ pub fn write(size: Size, outcome: &Outcome) {
         ("in_network", shown(lost.in_network)),
         ("stopped", shown(lost.container_stopped)),
         ("given_up", shown(lost.given_up)),
+        ("on_their_way", shown(on_their_way)),
         ("late", shown(truth.late)),
     ]
     .iter()

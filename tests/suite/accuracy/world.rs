@@ -149,7 +149,7 @@ impl World {
         }
         let message = self.message(time, sender, client, report);
         if client == Client::Shell && self.random.chance(HELD_UP) {
-            let longest = self.random.pick(&[(80, HOUR), (20, 44 * HOUR)]);
+            let longest = self.random.pick(&[(90, HOUR), (10, 44 * HOUR)]);
             let later = time + self.random.between(30 * SECOND, longest);
             self.send_later(later, message);
         } else {
