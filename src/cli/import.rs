@@ -24,7 +24,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let database = Database::open_to_import(&arguments.database.database_url).await?;
     let mut writer = database.writer();
     let printed = Cell::new(0);
-    let Moved { reports, known, altered } = writer
+    let Moved { reports, known, altered, purged } = writer
         .import_reference(&arguments.file, database.is_alone(), &clock, |moved| {
             let now = moved.reports / 100_000;
             if printed.replace(now) < now {
@@ -38,5 +38,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "imported {reports} new reports, {known} were there already; {altered} broke a rule and were \
          cut to fit"
     );
+    if purged > 0 {
+        println!("{purged} rows of instances that were purged are left out");
+    }
     Ok(ExitCode::SUCCESS)
 }

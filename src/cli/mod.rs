@@ -8,6 +8,9 @@ mod grafana;
 mod healthcheck;
 mod import;
 mod openapi;
+mod orders;
+mod purge;
+mod quarantine;
 mod simulate;
 mod values;
 mod verify;
@@ -17,11 +20,7 @@ use std::{ffi::OsStr, process::ExitCode};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{
-    app,
-    config::{DatabaseSettings, ServeSettings},
-    log,
-};
+use crate::{app, config::ServeSettings, log};
 
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
@@ -44,8 +43,12 @@ enum Command {
     Import(import::Arguments),
     /// Confirm the clock of the machine where the server doubts it
     Clock(clock::Arguments),
-    /// Recount everything and compare it with the stored counts
-    Verify(DatabaseSettings),
+    /// Recount everything and compare it with the stored counts, or repair these
+    Verify(verify::Arguments),
+    /// Take reports out of every number, reversibly
+    Quarantine(quarantine::Arguments),
+    /// Forget an instance for good
+    Purge(purge::Arguments),
     /// List the values that count as `other`, or give one a label
     Values(values::Arguments),
     /// Fill a database with the reports of a made-up fleet, or post them to a running server
@@ -89,7 +92,9 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Backup(arguments)) => backup::run(&arguments).await,
         Some(Command::Import(arguments)) => import::run(&arguments).await,
         Some(Command::Clock(arguments)) => clock::run(&arguments).await,
-        Some(Command::Verify(database)) => verify::run(&database).await,
+        Some(Command::Verify(arguments)) => verify::run(&arguments).await,
+        Some(Command::Quarantine(arguments)) => quarantine::run(arguments).await,
+        Some(Command::Purge(arguments)) => purge::run(&arguments).await,
         Some(Command::Values(arguments)) => values::run(arguments).await,
         Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
         Some(Command::Grafana(arguments)) => grafana::run(&arguments),

@@ -26,7 +26,7 @@ use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
     domain::ClockState,
     metrics::Metrics,
-    storage::{self, Database, Writer},
+    storage::{self, Database, Upkeep, Writer},
 };
 
 /// Reports in one transaction at most.
@@ -45,6 +45,8 @@ const LULL: Duration = Duration::from_millis(10);
 const INDEXED_AFTER: Duration = Duration::from_secs(1);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
+/// Time between two looks at whether an operator has ordered something.
+const ORDERS: Duration = Duration::from_secs(2);
 /// Time after which writing is tried again that failed, doubled each time.
 const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// The longest such time.
@@ -70,8 +72,10 @@ pub struct WriterThread {
     writer: Writer,
     database: Database,
     clock: ClockWatch,
-    /// Correction of the times of reports that is under way.
-    correcting: Option<JoinHandle<storage::Result<u64>>>,
+    /// Correction of the times of reports, or an operator's order, that is under way.
+    correcting: Option<JoinHandle<storage::Result<Upkeep>>>,
+    /// True if the last order could not be carried out.
+    orders_fail: bool,
     recounting: Recounting,
     retention: Option<SignedDuration>,
     metrics: Arc<Metrics>,
@@ -107,6 +111,7 @@ impl WriterThread {
             clock,
             correcting: None,
             recounting: Recounting::default(),
+            orders_fail: false,
             retention,
             metrics,
             failing,
@@ -131,6 +136,8 @@ impl WriterThread {
         let mut previous = 0;
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut orders = interval(ORDERS);
+        orders.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let lull = if self.indexing_fails { INDEXED_AFTER } else { LULL };
             tokio::select! {
@@ -153,6 +160,7 @@ impl WriterThread {
                     self.try_again().await;
                 }
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
+                _ = orders.tick(), if self.may_close() => self.begin_orders().await,
             }
         }
         // The reports since the last lull are unindexed, and the last minute has no sample.

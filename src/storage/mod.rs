@@ -27,7 +27,9 @@ use sqlx::{
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-pub use maintain::{BackupError, ImportError, Moved, Step, Taken, Verdict};
+pub use maintain::{
+    BackupError, CarriedOut, ImportError, Moved, Preview, Step, Taken, Upkeep, Verdict,
+};
 pub use place::Denied;
 use place::Lock;
 use profiles::Numbered;
@@ -38,7 +40,7 @@ pub use read::{
     WindowCount,
 };
 use readers::{Reader, Readers};
-pub use write::{LONGEST_GAP, Sample, Stored, Writer, is_counter};
+pub use write::{LONGEST_GAP, Quarantine, QuarantineState, Sample, Stored, Writer, is_counter};
 
 use crate::domain::StartupTimes;
 
@@ -228,6 +230,17 @@ impl Database {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.is_held())
+    }
+
+    /// Keeps servers away if none runs. Returns whether it does.
+    ///
+    /// # Errors
+    /// The lock cannot be opened.
+    pub fn lock_out_servers(&mut self) -> std::result::Result<bool, OpenError> {
+        if !self.is_alone() {
+            self.lock = place::lock_out_servers(&self.path)?.map(Arc::new);
+        }
+        Ok(self.is_alone())
     }
 
     async fn open_at(

@@ -1,4 +1,5 @@
-//! Corrections of the times of reports, once the clock was found to have been wrong.
+//! Corrections of the times of reports, once the clock was found to have been wrong, and orders of an
+//! operator, which are carried out in the same way.
 
 use std::future::pending;
 
@@ -7,13 +8,13 @@ use tokio::task::{JoinError, JoinHandle};
 use super::{Closing, WriterThread};
 use crate::{
     domain::{ClockState, Hour},
-    storage,
+    storage::{self, CarriedOut, Upkeep},
 };
 
 /// Waits for the end of a correction, if one is under way.
 pub(super) async fn corrected(
-    correcting: &mut Option<JoinHandle<storage::Result<u64>>>,
-) -> Result<storage::Result<u64>, JoinError> {
+    correcting: &mut Option<JoinHandle<storage::Result<Upkeep>>>,
+) -> Result<storage::Result<Upkeep>, JoinError> {
     match correcting {
         Some(correcting) => correcting.await,
         None => pending().await,
@@ -44,39 +45,78 @@ impl WriterThread {
         if self.correcting.is_some() || self.clock.state() == ClockState::Wrong {
             return;
         }
-        let indexed = match self.database.has_corrections().await {
-            Ok(true) => self.writer.index_all().await,
+        match self.prepare_upkeep().await {
+            Ok(true) => {}
             Ok(false) => return,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = indexed {
-            tracing::error!(%error, "cannot correct the times of reports");
-            return;
+            Err(error) => {
+                tracing::error!(%error, "cannot correct the times of reports or carry out an order");
+                return;
+            }
         }
         self.closing = Closing::Done;
         let now = Hour::of(self.clock.now());
         // It has a connection of its own, whose steps end while a report is being stored.
-        self.correcting = Some(tokio::spawn(self.database.clone().correct(now)));
+        self.correcting = Some(tokio::spawn(self.database.clone().keep_up(now)));
+    }
+
+    /// Brings all up to date that a correction or an order changes. Returns false if there is none.
+    async fn prepare_upkeep(&mut self) -> storage::Result<bool> {
+        let ordered = self.writer.has_orders().await?;
+        if !ordered && !self.database.has_corrections().await? {
+            return Ok(false);
+        }
+        if ordered {
+            // From here on no report is stored that an order sets aside.
+            self.writer.read_set_aside().await?;
+        }
+        self.writer.index_all().await?;
+        Ok(true)
+    }
+
+    /// Begins to carry out an operator's order, if there is one. One that failed is tried again in the next
+    /// minute.
+    pub(super) async fn begin_orders(&mut self) {
+        if !self.orders_fail && self.writer.has_orders().await.unwrap_or_default() {
+            self.begin_correction().await;
+        }
     }
 
     /// Ends a correction. One that failed is tried again in the next minute.
     pub(super) async fn end_correction(
         &mut self,
-        corrected: Result<storage::Result<u64>, JoinError>,
+        corrected: Result<storage::Result<Upkeep>, JoinError>,
     ) {
         self.correcting = None;
         self.writer.forget_hours(self.clock.now());
-        let failed = !matches!(corrected, Ok(Ok(_)));
-        match corrected {
-            Ok(Ok(reports)) => {
-                self.metrics.redated(reports);
-                tracing::warn!(reports, "the clock was wrong: the times of reports are corrected");
+        let again = match corrected {
+            Ok(Ok(Upkeep { redated, orders })) => {
+                self.metrics.redated(redated);
+                if redated > 0 {
+                    tracing::warn!(
+                        redated,
+                        "the clock was wrong: the times of reports are corrected"
+                    );
+                }
+                if let Some(orders) = orders.filter(|orders| *orders != CarriedOut::default()) {
+                    tracing::info!(?orders, "orders are carried out");
+                }
+                orders.is_some()
             }
-            Ok(Err(error)) => tracing::error!(%error, "cannot correct the times of reports"),
-            Err(error) => tracing::error!(%error, "the correction of times ended early"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot correct the times of reports or carry out an order");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the correction of times or an order ended early");
+                false
+            }
+        };
+        if let Err(error) = self.writer.read_set_aside().await {
+            tracing::error!(%error, "cannot read which reports are set aside");
         }
+        self.orders_fail = !again;
         // The clock may have stepped again meanwhile.
-        if !failed {
+        if again {
             self.recounting.hurry();
             self.begin_correction().await;
         }

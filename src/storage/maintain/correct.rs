@@ -17,6 +17,7 @@ use super::{
     },
     import::{sort_history, sort_on_disk},
     pace::Pace,
+    quarantine::redate,
     rebuild_snapshots::rebuild_from,
     recount_calendar::note_recounts,
 };
@@ -194,6 +195,9 @@ async fn step(
     )
     .execute(&mut *transaction)
     .await?;
+    if until == correction.last_report {
+        redate(&mut transaction, correction).await?;
+    }
     sqlx::query!("UPDATE corrections SET position = ? WHERE id = ?", until, id)
         .execute(&mut *transaction)
         .await?;

@@ -45,6 +45,26 @@ pub async fn rebuild_from(
     rebuild_after(connection, after, fleet, hourly_from, now, pace).await
 }
 
+/// Rebuilds the snapshots likewise, where the times of reports stay: those of single hours are kept where
+/// there are some now.
+pub async fn rebuild_since(
+    connection: &mut SqliteConnection,
+    from: Hour,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    let (after, fleet) =
+        Fleet::at_snapshot(connection, from).await?.unwrap_or((i64::MIN, Fleet::default()));
+    let kept = sqlx::query_scalar!(
+        r#"SELECT min(hour) AS "hour: i64" FROM snapshots WHERE hour % 24 <> 0"#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let kept = kept.map_or(i64::MAX, |hour| Hour::new(hour).day().number());
+    let hourly_from = hourly_from(now.number()).min(kept);
+    rebuild_after(connection, after, fleet, hourly_from, now, pace).await
+}
+
 async fn rebuild_after(
     connection: &mut SqliteConnection,
     last: i64,

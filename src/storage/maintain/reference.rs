@@ -30,6 +30,8 @@ pub struct Moved {
     pub known: u64,
     /// Reports among those stored that broke a rule and were cut to fit.
     pub altered: u64,
+    /// Rows of instances that were purged.
+    pub purged: u64,
 }
 
 /// Reason for which a file was not imported.
@@ -186,6 +188,8 @@ impl Copy {
                 // The rows are lost together with their reports, so no sync is needed within the
                 // lock.
                 no_sync(&mut open.connection).await?;
+                rows.retain(|row| !open.set_aside.is_purged(&row.report));
+                let purged = of_rows - rows.len() as u64;
                 if some_are_known {
                     retain_new(&mut open.connection, &mut rows).await?;
                 }
@@ -195,7 +199,7 @@ impl Copy {
                     open.index_all().await?;
                 }
                 pace.rest(begun, usize::try_from(of_rows).unwrap_or(usize::MAX)).await;
-                Ok(stored)
+                Ok(Moved { purged, ..stored })
             });
             let stored = if alone {
                 let (stored, read) = tokio::join!(store, read(*last, wanted));
@@ -204,10 +208,11 @@ impl Copy {
             } else {
                 store.await?
             };
-            some_are_known = stored.reports < of_rows;
+            some_are_known = stored.reports + stored.purged < of_rows;
+            moved.purged += stored.purged;
             moved.reports += stored.reports;
             moved.altered += stored.altered;
-            moved.known += of_rows - stored.reports;
+            moved.known += of_rows - stored.reports - stored.purged;
             on_moved(*moved);
             rows = match next {
                 Some(next) => next,
@@ -248,7 +253,7 @@ async fn store(
             return Ok(Moved {
                 reports: new().count() as u64,
                 altered: new().filter(|row| row.altered).count() as u64,
-                known: 0,
+                ..Moved::default()
             });
         }
         retain_new(&mut open.connection, &mut rows).await?;

@@ -14,6 +14,8 @@ use crate::{
 pub struct Verdict {
     /// Reports that are stored.
     pub reports: i64,
+    /// What is being changed just now, and explains differences.
+    pub unfinished: Vec<&'static str>,
     /// Each comparison, and the number of its differences; 0 is correct.
     pub checks: Vec<(&'static str, i64)>,
 }
@@ -67,6 +69,23 @@ impl Database {
                 .fetch_one(&mut *snapshot)
                 .await?;
         let calendar = differences(&mut snapshot).await?;
+        let orders = sqlx::query!(
+            r#"SELECT EXISTS (SELECT 1 FROM quarantines WHERE state = 'applying') AS "applying!: bool",
+                   EXISTS (SELECT 1 FROM quarantines WHERE state = 'lifting') AS "lifting!: bool",
+                   EXISTS (SELECT 1 FROM purges WHERE instance IS NOT NULL) AS "purging!: bool",
+                   EXISTS (SELECT 1 FROM repairs WHERE done = 0) AS "repairing!: bool",
+                   EXISTS (SELECT 1 FROM corrections) AS "correcting!: bool""#
+        )
+        .fetch_one(&mut *snapshot)
+        .await?;
+        let unfinished = [
+            (orders.applying, "a quarantine is being applied"),
+            (orders.lifting, "a quarantine is being lifted"),
+            (orders.purging, "an instance is being purged"),
+            (orders.repairing, "a repair is running"),
+            (orders.correcting, "times of reports are being corrected"),
+        ];
+        let unfinished = unfinished.into_iter().filter(|(some, _)| *some).map(|(_, what)| what);
         let profiles = sqlx::query_scalar!(
             r#"SELECT count(*) AS "orphans!: i64" FROM reports
                WHERE profile NOT IN (SELECT id FROM profiles)"#
@@ -79,6 +98,7 @@ impl Database {
 
         Ok(Verdict {
             reports,
+            unfinished: unfinished.collect(),
             checks: vec![
                 ("counts against reports", counts),
                 ("startup times against reports", startup_times),

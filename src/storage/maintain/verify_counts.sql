@@ -2,7 +2,8 @@
 -- answer reads. Of a period that lost report ?1 or an earlier one to retention no recount is
 -- possible: hours are left out, and days and all time are compared with the counts of their hours and,
 -- for all time, of the reports without a date. The first and last report of a count are bounds, which
--- may be further apart than the reports are.
+-- may be further apart than the reports are. Purged reports whose totals are kept count as if they were
+-- stored.
 WITH stored AS (
     SELECT
         span, period, profile, sum(starts) AS starts, sum(heartbeats) AS heartbeats
@@ -17,8 +18,17 @@ recounted AS (
     FROM reports
     GROUP BY 1, 2
 ),
+counted AS (
+    SELECT hour, profile, sum(starts) AS starts, sum(heartbeats) AS heartbeats
+    FROM (
+        SELECT hour, profile, starts, heartbeats FROM recounted
+        UNION ALL
+        SELECT * FROM purged_counts
+    )
+    GROUP BY 1, 2
+),
 expected AS (
-    SELECT 1 AS span, hour AS period, profile, starts, heartbeats FROM recounted WHERE hour >= 0
+    SELECT 1 AS span, hour AS period, profile, starts, heartbeats FROM counted WHERE hour >= 0
     UNION ALL
     SELECT
         longer.span, iif(longer.span = 0, 0, period - period % 24), profile,
@@ -26,7 +36,7 @@ expected AS (
     FROM (
         SELECT period, profile, starts, heartbeats FROM stored WHERE span = 1
         UNION ALL
-        SELECT -1, profile, starts, heartbeats FROM recounted WHERE hour < 0
+        SELECT -1, profile, starts, heartbeats FROM counted WHERE hour < 0
     ), (SELECT 24 AS span UNION ALL SELECT 0) AS longer
     WHERE longer.span = 0 OR period >= 0
     GROUP BY 1, 2, 3

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sqlx::AssertSqlSafe;
 
 use super::{Labels, Open, labels::Seen};
 use crate::{
@@ -77,9 +78,21 @@ impl Open {
         keys: Option<String>,
         reports: impl Iterator<Item = (i64, &Report)>,
     ) -> sqlx::Result<bool> {
-        let (count, rows) = self.rows(reports).await?;
+        let mut aside = Vec::new();
+        let (count, rows) = if self.set_aside.is_empty() {
+            self.rows(reports).await?
+        } else {
+            let kept;
+            (kept, aside) = self.set_aside(reports).await?;
+            self.rows(kept.into_iter()).await?
+        };
         let with_values = self.labels.has_changes();
-        let mut store = sqlx::query(if with_values { program.with_values } else { program.alone });
+        let program = if with_values { program.with_values } else { program.alone };
+        let aside = encode_some(&aside)?;
+        let mut store = match aside {
+            None => sqlx::query(program),
+            Some(_) => sqlx::query(AssertSqlSafe(with_aside(program))),
+        };
         if let Some(keys) = keys {
             store = store.bind(keys);
         }
@@ -91,6 +104,9 @@ impl Open {
                 .bind(encode_some(&changes.sightings)?)
                 .bind(encode_some(&changes.displaced)?)
                 .bind(encode_some(&changes.accepted)?);
+        }
+        if let Some(aside) = aside {
+            store = store.bind(aside.clone()).bind(aside);
         }
         match store.execute(&mut self.connection).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
@@ -194,6 +210,12 @@ struct Pending<'a> {
     report: &'a Report,
     /// Number of its profile, once it is known.
     profile: Option<i64>,
+}
+
+/// A program that stores reports in quarantine, too.
+fn with_aside(program: &str) -> String {
+    let before = program.strip_suffix("COMMIT;").unwrap_or(program);
+    format!("{before}{}COMMIT;", include_str!("store_aside.sql"))
 }
 
 /// A JSON array; `None` for an empty one.

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{Labels, Stored, fleet::Fleet, record_samples::Recorded};
+use super::{Labels, Stored, fleet::Fleet, record_samples::Recorded, set_aside::SetAside};
 use crate::{
     domain::{Hour, Report},
     storage::{
@@ -36,6 +36,7 @@ pub struct Open {
     pub connection: SqliteConnection,
     pub profiles: Profiles,
     pub labels: Labels,
+    pub set_aside: SetAside,
     /// Last hour whose end is taken; `None` if it is not known.
     pub closed_hour: Option<Hour>,
     /// State at the end of that hour, while nothing is indexed.
@@ -202,10 +203,12 @@ impl Writer {
             let mut connection = self.options.connect().await?;
             let labels = Labels::load(&mut connection).await?;
             let profiles = Profiles::load(&mut connection, &labels).await?;
+            let set_aside = SetAside::load(&mut connection).await?;
             self.open = Some(Open {
                 connection,
                 profiles,
                 labels,
+                set_aside,
                 closed_hour: None,
                 fleet: None,
                 thinned: None,

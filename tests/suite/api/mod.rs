@@ -21,6 +21,8 @@ mod limits;
 mod outages;
 mod privacy;
 mod promql;
+mod purge;
+mod quarantine;
 mod readers;
 mod reads;
 mod reference;

@@ -1,0 +1,57 @@
+//! The command `purge`: forgets an instance for good.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{orders::carried_out, quarantine::instance};
+use crate::{clock::Clock, config::DatabaseSettings, domain::InstanceId, storage::Database};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    /// The instance to forget
+    #[arg(long, value_name = "ID", value_parser = instance)]
+    instance: InstanceId,
+    /// Go on counting its reports; only the single reports and the id are deleted
+    #[arg(long)]
+    keep_totals: bool,
+    /// Print what would be deleted (the default)
+    #[arg(long, conflicts_with = "apply")]
+    dry_run: bool,
+    /// Delete it; nothing brings it back
+    #[arg(long)]
+    apply: bool,
+}
+
+pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let clock = Clock::system();
+    clock.right()?;
+    let mut database = Database::open_existing(&arguments.database.database_url).await?;
+    let mut writer = database.writer();
+    if arguments.apply {
+        let order = writer.order_purge(&arguments.instance, arguments.keep_totals).await?;
+        let mut found = None;
+        carried_out(&mut database, &mut writer, clock.now(), async |writer| {
+            found = writer.purged(order).await?;
+            Ok(found.is_some())
+        })
+        .await?;
+        let reports = found.unwrap_or_default();
+        println!("{reports} reports of the instance are deleted, and its id is overwritten");
+        let kept = if arguments.keep_totals { "count still" } else { "do not count any more" };
+        println!("they {kept}; reports that it sends from now on are not stored");
+    } else {
+        let (reports, quarantined) = writer.reports_of(&arguments.instance).await?;
+        println!("{reports} reports, and {quarantined} in quarantine");
+        println!("nothing is changed; --apply deletes them for good");
+    }
+    for copy in database.copies_beside() {
+        println!("may still hold them: {}", copy.display());
+    }
+    println!("backups and replicas elsewhere may still hold them");
+    database.close().await;
+    writer.leave().await?;
+    Ok(ExitCode::SUCCESS)
+}

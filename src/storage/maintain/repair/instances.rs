@@ -1,0 +1,157 @@
+//! Repair of what is derived from single reports: lists, instances, activity and totals. None of these
+//! changes meanwhile. The tables of a recount are not part of the schema, so these queries cannot be
+//! checked against it when compiled; the tests run them.
+
+use std::time::Instant;
+
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::{
+    super::{pace::Pace, quarantine::replace_instances},
+    counts::{drop_differences, find, limit},
+};
+use crate::domain::{Hour, Window};
+
+/// Lists the reports by profile as they are. Returns how many rows were wrong.
+pub async fn repair_lists(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<i64> {
+    find(
+        connection,
+        "DROP TABLE IF EXISTS temp.differences;
+         CREATE TEMP TABLE differences AS
+         SELECT profile, id AS report, 1 AS missing
+         FROM reports
+         WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
+             AND NOT EXISTS (
+                 SELECT 1 FROM reports_by_profile AS listed
+                 WHERE listed.profile = reports.profile AND listed.report = reports.id
+             )
+         UNION ALL
+         SELECT profile, report, 0
+         FROM reports_by_profile AS listed
+         WHERE NOT EXISTS (
+             SELECT 1 FROM reports
+             WHERE reports.id = listed.report AND reports.profile = listed.profile
+         );",
+    )
+    .await?;
+    steps(
+        connection,
+        pace,
+        [
+            "DELETE FROM reports_by_profile WHERE (profile, report) IN (
+                 SELECT profile, report FROM temp.differences
+                 WHERE rowid > ? AND rowid <= ? AND NOT missing
+             )",
+            "INSERT OR IGNORE INTO reports_by_profile
+             SELECT profile, report FROM temp.differences
+             WHERE rowid > ? AND rowid <= ? AND missing",
+        ],
+    )
+    .await
+}
+
+/// Counts all instances anew. Returns how many were wrong.
+pub async fn repair_instances(
+    connection: &mut SqliteConnection,
+    pace: &mut Pace,
+) -> sqlx::Result<i64> {
+    find(connection, include_str!("instance_differences.sql")).await?;
+    let all: i64 = sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.recounted")
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut last = 0;
+    while last < all {
+        let begun = Instant::now();
+        let until = all.min(last + limit(pace));
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        replace_instances(&mut transaction, last, until).await?;
+        transaction.commit().await?;
+        let rows = usize::try_from(until - last).unwrap_or(usize::MAX);
+        last = until;
+        pace.rest(begun, rows).await;
+    }
+    sqlx::query("DROP TABLE temp.recounted").execute(connection).await?;
+    Ok(all)
+}
+
+/// Counts activity and totals anew from the instances. Returns how many rows were wrong.
+pub async fn repair_activity(
+    connection: &mut SqliteConnection,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<i64> {
+    let since = Window::LONGEST.first_hour(now).number();
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql("DROP TABLE IF EXISTS temp.differences;").execute(&mut *transaction).await?;
+    sqlx::raw_sql(
+        "CREATE TEMP TABLE differences (
+             hour INTEGER, profile INTEGER, instances INTEGER, returning_instances INTEGER
+         );",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(include_str!("activity_differences.sql"))
+        .bind(since)
+        .execute(&mut *transaction)
+        .await?;
+    let totals: (i64, i64) = sqlx::query_as(
+        "SELECT count(*) + (SELECT coalesce(sum(instances), 0) FROM purged_activity),
+             coalesce(sum(days_seen > 1), 0)
+                 + (SELECT coalesce(sum(returning_instances), 0) FROM purged_activity)
+         FROM instances",
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    let wrong_totals = sqlx::query!(
+        "UPDATE totals SET instances = ?1, returning_instances = ?2
+         WHERE instances <> ?1 OR returning_instances <> ?2",
+        totals.0,
+        totals.1
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let wrong = steps(
+        connection,
+        pace,
+        [
+            "INSERT INTO activity
+             SELECT * FROM temp.differences WHERE rowid > ? AND rowid <= ?
+             ON CONFLICT DO UPDATE SET
+                 instances = instances + excluded.instances,
+                 returning_instances = returning_instances + excluded.returning_instances",
+            "DELETE FROM activity WHERE instances = 0 AND (hour, profile) IN (
+                 SELECT hour, profile FROM temp.differences WHERE rowid > ? AND rowid <= ?
+             )",
+        ],
+    )
+    .await?;
+    Ok(wrong + i64::try_from(wrong_totals).unwrap_or(i64::MAX))
+}
+
+/// Runs two statements over the rows of `temp.differences`, in steps. Returns how many rows there were.
+async fn steps(
+    connection: &mut SqliteConnection,
+    pace: &mut Pace,
+    statements: [&'static str; 2],
+) -> sqlx::Result<i64> {
+    let all: i64 = sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.differences")
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut last = 0;
+    while last < all {
+        let begun = Instant::now();
+        let until = all.min(last + limit(pace));
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        for statement in statements {
+            sqlx::query(statement).bind(last).bind(until).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        let rows = usize::try_from(until - last).unwrap_or(usize::MAX);
+        last = until;
+        pace.rest(begun, rows).await;
+    }
+    drop_differences(connection).await?;
+    Ok(all)
+}

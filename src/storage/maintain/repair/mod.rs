@@ -1,0 +1,54 @@
+//! Repair: everything that is derived is made anew from the reports, in steps, beside a server that stores
+//! reports and indexes none meanwhile. What has nothing left to be derived from stays: counts of hours
+//! whose single reports were pruned, and those of purged reports.
+
+mod counts;
+mod instances;
+mod relabel;
+
+use sqlx::Connection as _;
+
+use self::{
+    counts::{repair_counts, repair_startups},
+    instances::{repair_activity, repair_instances, repair_lists},
+    relabel::relabel,
+};
+use super::{import::sort_history, pace::Pace, rebuild_snapshots::rebuild_since};
+use crate::{domain::Hour, storage::write::Open};
+
+/// Repairs all that is derived. Returns the number of reports that got another label, and of rows that
+/// were wrong.
+pub async fn repair(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result<(i64, i64)> {
+    let relabelled = relabel(open, pace).await?;
+    let connection = &mut open.connection;
+    let mut repaired = repair_counts(connection, pace).await?;
+    repaired += repair_startups(connection, pace).await?;
+    repaired += repair_lists(connection, pace).await?;
+    repaired += repair_instances(connection, pace).await?;
+    repaired += repair_activity(connection, now, pace).await?;
+    let base = sqlx::query_scalar!(
+        r#"SELECT (SELECT position FROM watermarks WHERE name = 'pruned')
+               + (SELECT count(*) FROM purged_counts) AS "base!: i64""#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    // Snapshots that counted reports which are gone cannot be made anew.
+    if base == 0 {
+        sort_history(connection).await?;
+        rebuild_since(connection, Hour::MIN, now, pace).await?;
+        sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query!(
+        "UPDATE repairs SET done = 1, relabelled = ?, repaired = ? WHERE done = 0",
+        relabelled,
+        repaired
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query!("DELETE FROM repairs WHERE id < (SELECT max(id) FROM repairs)")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok((relabelled, repaired))
+}
