@@ -1,6 +1,6 @@
 //! The command `purge`: forgets an instance for good.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -12,8 +12,11 @@ pub struct Arguments {
     #[command(flatten)]
     database: DatabaseSettings,
     /// The instance to forget
-    #[arg(long, value_name = "ID", value_parser = instance)]
-    instance: InstanceId,
+    #[arg(long, value_name = "ID", value_parser = instance, required_unless_present = "forgotten_by")]
+    instance: Option<InstanceId>,
+    /// Forget again what another database has forgotten: the one that a restored backup replaced
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["instance", "keep_totals"], requires = "apply")]
+    forgotten_by: Option<PathBuf>,
     /// Go on counting its reports; only the single reports and the id are deleted
     #[arg(long)]
     keep_totals: bool,
@@ -30,8 +33,24 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     clock.right()?;
     let mut database = Database::open_existing(&arguments.database.database_url).await?;
     let mut writer = database.writer();
-    if arguments.apply {
-        let order = writer.order_purge(&arguments.instance, arguments.keep_totals).await?;
+    let orders = match (&arguments.instance, &arguments.forgotten_by) {
+        (Some(instance), _) if arguments.apply => {
+            vec![writer.order_purge(instance, arguments.keep_totals).await?]
+        }
+        (Some(instance), _) => {
+            let (reports, quarantined) = writer.reports_of(instance).await?;
+            println!("{reports} reports, and {quarantined} in quarantine");
+            println!("nothing is changed; --apply deletes them for good");
+            vec![]
+        }
+        (None, Some(file)) => {
+            let orders = writer.order_purges_of(file).await?;
+            println!("{} instances that were forgotten are there again", orders.len());
+            orders
+        }
+        (None, None) => vec![],
+    };
+    for order in orders {
         let mut found = None;
         carried_out(&mut database, &mut writer, clock.now(), async |writer| {
             found = writer.purged(order).await?;
@@ -42,10 +61,6 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         println!("{reports} reports of the instance are deleted, and its id is overwritten");
         let kept = if arguments.keep_totals { "count still" } else { "do not count any more" };
         println!("they {kept}; reports that it sends from now on are not stored");
-    } else {
-        let (reports, quarantined) = writer.reports_of(&arguments.instance).await?;
-        println!("{reports} reports, and {quarantined} in quarantine");
-        println!("nothing is changed; --apply deletes them for good");
     }
     for copy in database.copies_beside() {
         println!("may still hold them: {}", copy.display());

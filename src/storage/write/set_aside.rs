@@ -24,8 +24,8 @@ pub struct SetAside {
 /// Instances that were purged, by a keyed hash.
 #[derive(Debug, Default)]
 pub struct Purged {
-    key: Vec<u8>,
-    hashes: HashSet<Vec<u8>>,
+    pub key: Vec<u8>,
+    pub hashes: HashSet<Vec<u8>>,
 }
 
 impl Purged {

@@ -96,6 +96,7 @@ async fn a_purged_instance_is_gone_from_every_byte_and_stays_away() {
     assert!((0..IDS.len()).all(|number| !found(folder, number).is_empty()));
     let [starts, instances] = metrics(&server, &client).await;
     let [deleted, kept, quarantined] = IDS.map(|(id, _)| id);
+    command(folder, &["backup", folder.join("before.db").to_str().unwrap()]);
     command(folder, &["quarantine", "--instance", quarantined, "--future", "--apply"]);
     let said = command(folder, &["purge", "--instance", deleted]);
     assert!(said.starts_with("15 reports, and 0 in quarantine\nnothing is changed"), "{said}");
@@ -124,6 +125,15 @@ async fn a_purged_instance_is_gone_from_every_byte_and_stays_away() {
     assert_eq!(found(folder, 0), Vec::<String>::new());
     let said = command(folder, &["purge", "--instance", deleted, "--apply"]);
     assert!(said.contains("may still hold them") && said.contains("old.db"), "{said}");
+    let restored = folder.join("restored");
+    std::fs::create_dir(&restored).unwrap();
+    std::fs::copy(folder.join("before.db"), restored.join("telemetry.db")).unwrap();
+    let replaced = folder.join("telemetry.db");
+    let purged = ["purge", "--forgotten-by", replaced.to_str().unwrap(), "--apply"];
+    let said = command(&restored, &purged);
+    assert!(said.starts_with("3 instances that were forgotten are there again\n"), "{said}");
+    assert!((0..IDS.len()).all(|number| found(&restored, number).is_empty()));
+    command(&restored, &["verify"]);
     command(folder, &["verify", "--repair"]);
     assert_eq!(metrics(&server, &client).await, again);
 }

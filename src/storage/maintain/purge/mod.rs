@@ -1,5 +1,6 @@
 //! Purge: an instance that asks to be forgotten is deleted for good, beside a server.
 
+mod again;
 mod delete;
 mod overwrite;
 mod pages;
