@@ -23,7 +23,7 @@ pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    apply: Apply,
+    take: Take,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +43,7 @@ struct Lift {
 }
 
 #[derive(Debug, Args)]
-struct Apply {
+struct Take {
     #[command(flatten)]
     database: DatabaseSettings,
     /// Reports of this instance only
@@ -80,14 +80,14 @@ enum Kind {
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        None => apply(arguments.apply).await?,
+        None => take(arguments.take).await?,
         Some(Command::List(settings)) => list(&settings).await?,
         Some(Command::Lift(arguments)) => lift(&arguments).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn apply(arguments: Apply) -> anyhow::Result<()> {
+async fn take(arguments: Take) -> anyhow::Result<()> {
     let mut seen = Vec::new();
     for (dimension, _) in &arguments.value {
         ensure!(!seen.contains(dimension), "{} can have one value only", dimension.name());
@@ -113,6 +113,16 @@ async fn apply(arguments: Apply) -> anyhow::Result<()> {
     let mut writer = database.writer();
     let preview = writer.preview_quarantine(&selection).await?;
     print(&preview);
+    if preview.pruned {
+        println!(
+            "{}",
+            if selection.instance.is_some() {
+                "single reports were pruned: those of the instance among them stay counted"
+            } else {
+                "single reports were pruned: their counts are taken by label and in whole hours"
+            }
+        );
+    }
     if arguments.apply {
         let number = writer.order_quarantine(clock.now(), &selection, arguments.future).await?;
         wait(&mut database, &mut writer, &clock, number, Some(QuarantineState::Active)).await?;
@@ -204,7 +214,7 @@ fn describe(quarantine: &Quarantine) -> String {
 }
 
 fn print(preview: &Preview) {
-    let Preview { stored, reports, heartbeats, instances, whole_instances, times, values } =
+    let Preview { stored, reports, heartbeats, instances, whole_instances, times, values, .. } =
         preview;
     println!("{reports} of {stored} reports, {heartbeats} of them heartbeats");
     if *reports == 0 {

@@ -10,7 +10,7 @@ use super::{
     snapshots::{hourly_from, is_kept},
 };
 use crate::{
-    domain::Hour,
+    domain::{Hour, Window},
     storage::write::{Fleet, Snapshot, closed_until},
 };
 
@@ -46,13 +46,25 @@ pub async fn rebuild_from(
 }
 
 /// Rebuilds the snapshots likewise, where the times of reports stay: those of single hours are kept where
-/// there are some now.
+/// there are some now. Where reports were pruned, the snapshots that may count instances by them stay.
 pub async fn rebuild_since(
     connection: &mut SqliteConnection,
     from: Hour,
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
+    let oldest = sqlx::query_scalar!(
+        r#"SELECT min(received_at) AS "oldest: i64" FROM reports
+           WHERE received_at >= 0 AND (SELECT position > 0 FROM watermarks WHERE name = 'pruned')"#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    // The begin of the next day, since a snapshot of a midnight is the first.
+    let shown = oldest.map(|ms| Hour::of_ms(ms).plus(Window::LONGEST.hours() + 24));
+    let from = shown.map_or(from, |shown| from.max(shown));
+    if from > now {
+        return Ok(());
+    }
     let (after, fleet) =
         Fleet::at_snapshot(connection, from).await?.unwrap_or((i64::MIN, Fleet::default()));
     let kept = sqlx::query_scalar!(

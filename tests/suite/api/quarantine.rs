@@ -59,16 +59,12 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![3 => sent, 2 => minutes.prop_map(Event::Pass)]
 }
 
-/// A selection by any combination, with times in hours around the last event.
-fn selection() -> impl Strategy<
-    Value = (
-        Option<u8>,
-        Vec<(Dimension, &'static str)>,
-        Option<ReportKind>,
-        Option<i64>,
-        Option<i64>,
-    ),
-> {
+/// Instance, values, kind, and the first and the last hour around the last event.
+type Chosen =
+    (Option<u8>, Vec<(Dimension, &'static str)>, Option<ReportKind>, Option<i64>, Option<i64>);
+
+/// A selection by any combination.
+fn selection() -> impl Strategy<Value = Chosen> {
     let values = prop_oneof![
         3 => Just(vec![]),
         1 => Just(vec![(Dimension::Architecture, "aarch64")]),
@@ -399,4 +395,41 @@ async fn a_repair_decides_labels_anew() {
     assert_eq!(server.state(now).await, early.state(now).await);
     let (relabelled, _) = server.writer.repaired(order).await.unwrap().unwrap();
     assert_eq!(relabelled, 15);
+}
+
+/// Counts of pruned reports move by value and time, and come back.
+#[tokio::test]
+async fn counts_of_pruned_reports_are_quarantined_too() {
+    let mut server = Server::start().await;
+    let now = filled(&mut server, BEGIN.parse().unwrap()).await;
+    server.state(now).await;
+    let cutoff = BEGIN.parse::<Timestamp>().unwrap() + SignedDuration::from_hours(100);
+    while server.writer.prune(cutoff).await.unwrap() > 0 {}
+    let counted = |state: Vec<String>| -> Vec<String> {
+        // Active instances of the past cannot be made anew from what is pruned.
+        state.into_iter().filter(|line| !line.starts_with("snapshot")).collect()
+    };
+    let before = counted(server.state(now).await);
+    let arm = Value::parse(Dimension::Architecture, Some("aarch64".into())).unwrap();
+    let selections = [
+        Selection { values: vec![(Dimension::Architecture, arm)], ..Selection::default() },
+        Selection { kind: Some(ReportKind::Start), ..Selection::default() },
+        Selection { until: Some(cutoff), ..Selection::default() },
+        Selection { instance: InstanceId::parse(id(2)), ..Selection::default() },
+    ];
+    for (number, selection) in (1..).zip(selections) {
+        server.writer.order_quarantine(now, &selection, false).await.unwrap();
+        server.carry_out(now).await;
+        let without = counted(server.state(now).await);
+        let totals = |line: &&String| line.starts_with("count 0 0");
+        let left: Vec<_> = without.iter().filter(totals).collect();
+        match number {
+            1 => assert!(left.iter().all(|line| line.contains("x86_64")), "{left:?}"),
+            2 => assert!(left.iter().all(|line| line.contains(" 0 ")), "{left:?}"),
+            _ => assert_ne!(without, before),
+        }
+        assert!(server.writer.order_lift(number).await.unwrap());
+        server.carry_out(now).await;
+        assert_eq!(counted(server.state(now).await), before, "{number}");
+    }
 }

@@ -3,6 +3,7 @@
 mod match_reports;
 mod move_reports;
 mod preview;
+mod pruned;
 mod recount;
 
 use sqlx::SqliteConnection;
@@ -15,6 +16,7 @@ pub use self::{
 };
 use self::{
     move_reports::{forget, move_back, move_out},
+    pruned::{move_counts_back, move_counts_out},
     recount::recount,
 };
 use super::{
@@ -43,11 +45,13 @@ pub async fn go_on(
     begin(connection, quarantine).await?;
     if quarantine.phase == MOVE {
         if lifting {
+            move_counts_back(connection, quarantine, pace).await?;
             move_back(connection, quarantine, pace).await?;
         } else {
             let last = quarantine.last_report.unwrap_or(0);
             match_reports(connection, &quarantine.selection, quarantine.position, last).await?;
             move_out(connection, quarantine, pace).await?;
+            move_counts_out(connection, quarantine, pace).await?;
         }
         enter(connection, quarantine, RECOUNT).await?;
     }

@@ -29,6 +29,8 @@ pub struct Preview {
     pub whole_instances: i64,
     /// First and last time of receipt, of those that have one.
     pub times: Option<(Timestamp, Timestamp)>,
+    /// True if single reports were pruned: their counts are taken by value and time, in whole hours.
+    pub pruned: bool,
     /// Reports by stated value, most reports first, of each dimension.
     pub values: Vec<(Dimension, Vec<(String, i64)>)>,
 }
@@ -91,6 +93,11 @@ impl Writer {
                 values.sort_by_key(|(_, count)| -count);
                 values
             };
+            let pruned = sqlx::query_scalar!(
+                r#"SELECT position > 0 AS "pruned!: bool" FROM watermarks WHERE name = 'pruned'"#
+            )
+            .fetch_one(&mut *connection)
+            .await?;
             let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
             Ok(Preview {
                 stored: sums.stored,
@@ -99,6 +106,7 @@ impl Writer {
                 instances: sums.instances,
                 whole_instances: sums.whole,
                 times: time(sums.first).zip(time(sums.last)),
+                pruned,
                 values: Dimension::ALL.into_iter().zip(values.into_iter().map(sorted)).collect(),
             })
         })
