@@ -61,7 +61,7 @@ impl WriterThread {
 
     /// Brings all up to date that a correction or an order changes. Returns false if there is none.
     async fn prepare_upkeep(&mut self) -> storage::Result<bool> {
-        let ordered = self.writer.has_orders().await?;
+        let ordered = self.hours_are_closed() && self.writer.has_orders().await?;
         if !ordered && !self.database.has_corrections().await? {
             return Ok(false);
         }
@@ -73,11 +73,21 @@ impl WriterThread {
         Ok(true)
     }
 
+    /// True if no snapshot is to be taken: an order that makes none anew would let one count too much.
+    fn hours_are_closed(&self) -> bool {
+        matches!(self.closing, Closing::Done)
+            && !self.writer.has_snapshots_to_take(self.clock.now())
+    }
+
     /// Begins to carry out an operator's order, if there is one. One that failed is tried again in the next
     /// minute.
     pub(super) async fn begin_orders(&mut self) {
         if !self.orders_fail && self.writer.has_orders().await.unwrap_or_default() {
-            self.begin_correction().await;
+            if self.hours_are_closed() {
+                self.begin_correction().await;
+            } else {
+                self.close_hours();
+            }
         }
     }
 

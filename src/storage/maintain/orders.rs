@@ -1,7 +1,10 @@
 //! Orders of an operator that change what is stored: quarantines, purges and repairs. A command writes
 //! them down; the server that runs carries them out, or the command where none runs.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 
@@ -10,7 +13,7 @@ use crate::{
     domain::{Hour, Selection},
     storage::{
         Database, OpenError, Result, Writer,
-        write::{Quarantine, QuarantineState},
+        write::{Open, Quarantine, QuarantineState},
     },
 };
 
@@ -208,9 +211,35 @@ impl Writer {
             if ordered {
                 done.repaired = Some(repair(open, now, pace).await?);
             }
+            index_in_steps(open, now, pace).await?;
             open.closed_hour = None;
             Ok(Some(done))
         })
         .await
     }
+}
+
+/// Indexes the reports that came meanwhile, so that the server has few of them to index at once.
+async fn index_in_steps(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result<()> {
+    let (last, mut indexed) = open.indexable(now).await?;
+    while indexed < last {
+        let (begun, rows) = (Instant::now(), pace.rows());
+        let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+        // Numbers have gaps, where reports are in quarantine.
+        let next = sqlx::query_scalar!(
+            r#"SELECT max(id) AS "next: i64" FROM (
+                   SELECT id FROM reports WHERE id > ? AND id <= ? ORDER BY id LIMIT ?
+               )"#,
+            indexed,
+            last,
+            limit
+        )
+        .fetch_one(&mut open.connection)
+        .await?;
+        let Some(next) = next else { break };
+        open.index_up_to(next).await?;
+        indexed = next;
+        pace.rest(begun, rows).await;
+    }
+    Ok(())
 }

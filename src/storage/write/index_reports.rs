@@ -53,7 +53,28 @@ impl Open {
         Ok(Some(Hour::of_ms(received_at)))
     }
 
-    async fn index_up_to(&mut self, last: i64) -> sqlx::Result<()> {
+    /// Last report that can be indexed while no hour is closed, and the last one that is.
+    pub async fn indexable(&mut self, now: Hour) -> sqlx::Result<(i64, i64)> {
+        let closed = last_end(&mut self.connection, now).await?;
+        let from = if closed >= now { i64::MAX } else { closed.plus(1).start_ms() };
+        let reports = sqlx::query!(
+            r#"SELECT position AS indexed, coalesce(
+                   (
+                       SELECT id - 1 FROM reports WHERE id > position AND received_at >= ?
+                       ORDER BY id LIMIT 1
+                   ),
+                   (SELECT max(id) FROM reports),
+                   0
+               ) AS "last!: i64"
+               FROM watermarks WHERE name = 'indexed'"#,
+            from
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok((reports.last, reports.indexed))
+    }
+
+    pub async fn index_up_to(&mut self, last: i64) -> sqlx::Result<()> {
         self.fleet = None;
         sqlx::query_file!(
             "src/storage/write/index_reports.sql",

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashSet,
+    iter,
     time::{Duration, Instant},
 };
 
@@ -119,7 +120,7 @@ async fn clear(
         return transaction.rollback().await;
     };
     let parts = if let Some(free) = free_part(&mut transaction, page, &data).await? {
-        vec![free..data.len()]
+        iter::once(free..data.len()).collect()
     } else if let Some(unused) = unused(&data, page == 1) {
         unused
     } else {

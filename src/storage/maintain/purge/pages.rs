@@ -1,7 +1,7 @@
 //! Unused parts of the pages of a database file, in SQLite's format
 //! (<https://www.sqlite.org/fileformat2.html>).
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 /// Kinds of pages of a B-tree, with the length of their headers.
 const KINDS: [(u8, usize); 4] = [(2, 12), (5, 12), (10, 8), (13, 8)];
@@ -25,7 +25,7 @@ pub fn unused(page: &[u8], is_first: bool) -> Option<Vec<Range<usize>>> {
         content => content,
     };
     let pointers = begin + header + 2 * cells;
-    let mut unused = vec![pointers..content];
+    let mut unused: Vec<_> = iter::once(pointers..content).collect();
     let mut block = number(page, begin + 1)?;
     while block != 0 {
         let (next, size) = (number(page, block)?, number(page, block + 2)?);

@@ -11,6 +11,9 @@ use super::super::{
     pace::Pace,
 };
 
+/// Number of the row, span, period, profile, starts, heartbeats, first and last report.
+type CountRow = (i64, i64, i64, i64, i64, i64, i64, i64);
+
 /// Adds what is missing of the counts. Returns how many were wrong.
 pub async fn repair_counts(
     connection: &mut SqliteConnection,
@@ -19,7 +22,7 @@ pub async fn repair_counts(
     find(connection, include_str!("count_differences.sql")).await?;
     let mut last = 0;
     loop {
-        let rows: Vec<(i64, i64, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
+        let rows: Vec<CountRow> = sqlx::query_as(
             "SELECT rowid, span, period, profile, starts, heartbeats, first_report, last_report
              FROM temp.differences WHERE rowid > ? ORDER BY rowid LIMIT ?",
         )
