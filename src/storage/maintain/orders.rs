@@ -8,7 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{import::sort_on_disk, pace::Pace, purge::purge, quarantine, repair::repair};
+use super::{
+    import::sort_on_disk, pace::Pace, purge::purge, quarantine, recount_calendar::recount_calendar,
+    repair::repair,
+};
 use crate::{
     domain::{Hour, Selection},
     storage::{
@@ -212,6 +215,10 @@ impl Writer {
                 done.repaired = Some(repair(open, now, pace).await?);
             }
             index_in_steps(open, now, pace).await?;
+            if pace.is_alone() {
+                // A server does it in the minute to come, and goes on indexing meanwhile.
+                recount_calendar(&mut open.connection, pace).await?;
+            }
             open.closed_hour = None;
             Ok(Some(done))
         })

@@ -93,6 +93,17 @@ pub async fn note_recounts(
     calendar::note(connection, windows.into_iter().chain([cohorts])).await
 }
 
+/// Notes that all windows and cohorts are to be counted anew of which all reports are there.
+pub async fn note_all(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    let whole_from = whole_from(connection).await?;
+    let windows = CalendarWindow::ALL.map(|window| {
+        let first = window.first_day(whole_from.max(0));
+        let first_day = if first < whole_from { window.next(first) } else { first };
+        Recount { kind: window.name().to_owned(), first_day, last_day: i64::MAX }
+    });
+    calendar::note(connection, windows).await
+}
+
 /// Counts the windows anew that are to be. Nobody else may do so at the same time: the lock of imports is
 /// held.
 pub async fn recount_calendar(

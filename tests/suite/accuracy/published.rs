@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     machine::Machine,
+    plan::Outage,
     row::{Row, Tolerance, float},
     truth::{Activity, Client, HOUR, Truth, percentile},
 };
@@ -167,10 +168,16 @@ async fn periods(machine: &Machine, truth: &Truth, from: i64) -> Vec<Row> {
                 (point[0].as_i64().unwrap() / 3600, value)
             })
             .collect();
-        let right = truth.midnights.iter().filter(|(midnight, instances)| {
-            let published = points.get(midnight).copied().unwrap_or_default();
-            (published - float(expected(instances))).abs() < 0.5
-        });
+        // A server that is down has no value, which is no zero.
+        let outage = Outage::of(from);
+        let is_gap = |midnight: i64| (outage.from..=outage.until).contains(&(midnight * HOUR));
+        let right =
+            truth.midnights.iter().filter(|(midnight, instances)| match points.get(midnight) {
+                Some(published) => {
+                    !is_gap(**midnight) && (published - float(expected(instances))).abs() < 0.5
+                }
+                None => is_gap(**midnight),
+            });
         let name = format!("midnights whose {name} are right");
         rows.push(Row::exact(name, float(right.count() as u64), truth.midnights.len() as u64));
     }

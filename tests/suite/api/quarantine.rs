@@ -110,6 +110,8 @@ impl Server {
         self.writer.read_set_aside().await.unwrap();
         self.writer.index_all().await.unwrap();
         self.database.clone().carry_out(Hour::of(now)).await.unwrap().unwrap();
+        self.database.clone().recount_calendar().await.unwrap();
+        assert!(!self.database.has_calendar_recounts().await.unwrap());
         self.writer.forget_hours(now);
         self.writer.read_set_aside().await.unwrap();
         assert!(!self.writer.has_orders().await.unwrap());

@@ -8,6 +8,7 @@ use super::{
     super::{
         pace::Pace,
         quarantine::{match_reports, matched_after, subtract},
+        recount_calendar::note_recounts,
         report_changes::indexed,
     },
     Purge,
@@ -149,7 +150,7 @@ async fn delete_instance(
 ) -> sqlx::Result<Option<i64>> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let found = sqlx::query!(
-        "SELECT first_seen, last_seen / 3600 AS hour, profile, days_seen > 1 AS returning_
+        "SELECT first_seen, last_seen, last_seen / 3600 AS hour, profile, days_seen > 1 AS returning_
          FROM instances WHERE id = ?",
         purge.instance
     )
@@ -162,6 +163,11 @@ async fn delete_instance(
     sqlx::query!("DELETE FROM instances WHERE id = ?", purge.instance)
         .execute(&mut *transaction)
         .await?;
+    if let Some(row) = &found {
+        // These count instances, of which this is none any more.
+        let (first, last) = (row.first_seen, row.last_seen);
+        note_recounts(&mut transaction, first * 1000, last * 1000).await?;
+    }
     if let Some(row) = found.filter(|_| purge.keep_totals) {
         // What the trigger took away.
         sqlx::query!(

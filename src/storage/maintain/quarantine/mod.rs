@@ -6,7 +6,7 @@ mod preview;
 mod pruned;
 mod recount;
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
 pub use self::{
     match_reports::{match_reports, matched_after},
@@ -20,7 +20,8 @@ use self::{
     recount::recount,
 };
 use super::{
-    import::sort_history, pace::Pace, rebuild_snapshots::rebuild_since, report_changes::indexed,
+    import::sort_history, pace::Pace, rebuild_snapshots::rebuild_since,
+    recount_calendar::note_recounts, report_changes::indexed,
 };
 use crate::{
     domain::{Correction, Hour},
@@ -59,13 +60,20 @@ pub async fn go_on(
         recount(connection, quarantine, lifting, pace).await?;
         enter(connection, quarantine, SNAPSHOTS).await?;
     }
+    let moved = moved_times(connection, quarantine).await?;
     if quarantine.phase == SNAPSHOTS {
-        if let Some(from) = first_hour(connection, quarantine).await? {
+        if let Some((from, _)) = moved {
+            let from = Hour::of_ms(from);
             sort_history(connection).await?;
             rebuild_since(connection, from, now, pace).await?;
             sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
         }
-        enter(connection, quarantine, FORGET).await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        if let Some((from, until)) = moved {
+            note_recounts(&mut transaction, from, until).await?;
+        }
+        enter(&mut transaction, quarantine, FORGET).await?;
+        transaction.commit().await?;
     }
     if lifting {
         forget(connection, quarantine, pace).await?;
@@ -112,19 +120,19 @@ async fn enter(
     Ok(())
 }
 
-/// First hour of the reports that moved.
-async fn first_hour(
+/// First and last time of the reports that moved, in milliseconds since 1970.
+async fn moved_times(
     connection: &mut SqliteConnection,
     quarantine: &Quarantine,
-) -> sqlx::Result<Option<Hour>> {
-    let first = sqlx::query_scalar!(
-        r#"SELECT min(received_at) AS "first: i64" FROM quarantined_reports
-           WHERE quarantine = ? AND received_at >= 0"#,
+) -> sqlx::Result<Option<(i64, i64)>> {
+    let times = sqlx::query!(
+        r#"SELECT min(received_at) AS "first: i64", max(received_at) AS "last: i64"
+           FROM quarantined_reports WHERE quarantine = ? AND received_at >= 0"#,
         quarantine.id
     )
     .fetch_one(connection)
     .await?;
-    Ok(first.map(Hour::of_ms))
+    Ok(times.first.zip(times.last))
 }
 
 /// Gives the reports in quarantine the times of a correction, so that they come back with these.

@@ -73,12 +73,17 @@ async fn store(
     Ok(())
 }
 
-/// Replaces instances by some rows of `temp.recounted`; one without a report is deleted.
+/// Replaces instances by some rows of `temp.recounted`; one without a report is deleted. The triggers of
+/// `instances` take each for one that was just seen: the steps that they note in `calendar_moves` are taken
+/// back, since the windows of the calendar are counted anew afterwards.
 pub async fn replace_instances(
     connection: &mut SqliteConnection,
     after: i64,
     until: i64,
 ) -> sqlx::Result<()> {
+    sqlx::raw_sql("CREATE TEMP TABLE kept_moves AS SELECT * FROM calendar_moves")
+        .execute(&mut *connection)
+        .await?;
     sqlx::query(
         "DELETE FROM instances WHERE id IN (
              SELECT instance FROM temp.recounted WHERE rowid > ? AND rowid <= ? AND reports = 0
@@ -99,6 +104,13 @@ pub async fn replace_instances(
     )
     .bind(after)
     .bind(until)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::raw_sql(
+        "DELETE FROM calendar_moves;
+         INSERT INTO calendar_moves SELECT * FROM temp.kept_moves;
+         DROP TABLE temp.kept_moves;",
+    )
     .execute(connection)
     .await?;
     Ok(())

@@ -13,7 +13,9 @@ use self::{
     instances::{repair_activity, repair_instances, repair_lists},
     relabel::relabel,
 };
-use super::{import::sort_history, pace::Pace, rebuild_snapshots::rebuild_since};
+use super::{
+    import::sort_history, pace::Pace, rebuild_snapshots::rebuild_since, recount_calendar::note_all,
+};
 use crate::{domain::Hour, storage::write::Open};
 
 /// Repairs all that is derived. Returns the number of reports that got another label, and of rows that
@@ -39,6 +41,7 @@ pub async fn repair(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result
         sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    note_all(&mut transaction).await?;
     sqlx::query!(
         "UPDATE repairs SET done = 1, relabelled = ?, repaired = ? WHERE done = 0",
         relabelled,
