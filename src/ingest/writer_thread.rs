@@ -132,6 +132,10 @@ impl WriterThread {
         if self.may_close() {
             self.close_on(None).await;
         }
+        // Those of a run that was killed come before all chores.
+        if self.may_index() {
+            self.index().await;
+        }
         let mut batch = Vec::new();
         let mut previous = 0;
         let mut housekeeping = interval(HOUSEKEEPING);

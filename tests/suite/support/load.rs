@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::Client;
@@ -22,6 +22,9 @@ const MOST: usize = 5000;
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 /// Time in which a request is answered or cut off.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// Time in which instances have followed the reports.
+const INDEXED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Ids of the reports that were answered with 200.
 #[derive(Debug, Default, Clone)]
@@ -123,7 +126,14 @@ impl Acknowledged {
         let acknowledged = self.0.lock().unwrap().clone();
         let lost: Vec<_> = acknowledged.difference(&stored).collect();
         assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
-        let metrics = get("/metrics").await;
+        // Instances follow the reports, after a restart too.
+        let begun = Instant::now();
+        let metrics = loop {
+            let metrics = get("/metrics").await;
+            if metrics["unique_instances"] == stored.len() || begun.elapsed() > INDEXED_WITHIN {
+                break metrics;
+            }
+        };
         assert_eq!(metrics["total_deployments"], stored.len());
         assert_eq!(metrics["unique_instances"], stored.len());
     }
