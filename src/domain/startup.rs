@@ -34,6 +34,12 @@ impl StartupTimes {
         BOUNDS_MS.partition_point(|&bound| i64::from(bound) < startup_ms)
     }
 
+    /// Upper bound of the bucket of a startup time, in milliseconds.
+    #[must_use]
+    pub fn up_to_ms(startup_ms: i64) -> i64 {
+        BOUNDS_MS.get(Self::bucket(startup_ms)).map_or(MAX_STARTUP_MS, |&bound| i64::from(bound))
+    }
+
     /// Adds starts of one bucket, which is named by its upper bound, and the sum of their times.
     pub fn add(&mut self, up_to_ms: i64, starts: u64, sum_ms: u64) {
         self.buckets[Self::bucket(up_to_ms)] += starts;
@@ -119,6 +125,8 @@ mod tests {
         for (bucket, bound) in StartupTimes::bucket_bounds_ms().enumerate() {
             assert_eq!(StartupTimes::bucket(bound), bucket);
             assert_eq!(StartupTimes::bucket(bound + 1), (bucket + 1).min(BUCKETS - 1));
+            assert_eq!(StartupTimes::up_to_ms(bound), bound);
+            assert_eq!(StartupTimes::up_to_ms(bound - 1), bound);
         }
         assert_eq!(StartupTimes::bucket(0), 0);
     }

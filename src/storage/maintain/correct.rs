@@ -9,17 +9,17 @@ use std::{
     time::Instant,
 };
 
+use futures_util::FutureExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
-    count_changes::{
-        CountChanges, StartupChanges, add_counts, add_startups, open_hours, periods, rolled_up,
-    },
+    count_changes::open_hours,
     import::{sort_history, sort_on_disk},
     pace::Pace,
     quarantine::redate,
     rebuild_snapshots::rebuild_from,
     recount_calendar::note_recounts,
+    report_changes::{Counted, ReportChanges},
 };
 use crate::{
     domain::{Correction, Hour},
@@ -142,12 +142,10 @@ async fn step(
     let Unfinished { id, correction, .. } = unfinished;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let limit = i64::try_from(rows).unwrap_or(i64::MAX);
-    let reports = sqlx::query!(
-        r#"SELECT id, received_at, profile, heartbeat, startup_ms, (
-               SELECT up_to_ms FROM startup_bounds WHERE up_to_ms >= startup_ms
-               ORDER BY up_to_ms LIMIT 1
-           ) AS "up_to_ms: i64"
-           FROM reports WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"#,
+    let reports = sqlx::query_as!(
+        Counted,
+        "SELECT id, received_at, profile, heartbeat, startup_ms
+         FROM reports WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
         position,
         correction.last_report,
         limit
@@ -158,9 +156,8 @@ async fn step(
         Some(last) if reports.len() == rows => last.id,
         _ => correction.last_report,
     };
-    let rolled_up = rolled_up(&mut transaction).await?;
-    let (mut counts, mut startups, mut moved) =
-        (CountChanges::new(), StartupChanges::new(), Vec::new());
+    let mut changes = ReportChanges::begin(&mut transaction).await?;
+    let mut moved = Vec::new();
     for report in &reports {
         let old = report.received_at;
         if old < correction.from_ms || old > correction.until_ms {
@@ -168,25 +165,10 @@ async fn step(
         }
         let new = (old + correction.shift_ms).min(correction.latest_ms).max(correction.earliest_ms);
         moved.push((report.id, new));
-        for (time, sign) in [(old, -1), (new, 1)] {
-            for (span, period) in periods(time, rolled_up) {
-                let count = counts
-                    .entry((span, period, report.profile))
-                    .or_insert((0, 0, report.id, report.id));
-                count.0 += sign * (1 - report.heartbeat);
-                count.1 += sign * report.heartbeat;
-                count.3 = report.id;
-                if let (Some(startup_ms), Some(up_to)) = (report.startup_ms, report.up_to_ms) {
-                    let startup =
-                        startups.entry((span, period, report.profile, up_to)).or_default();
-                    startup.0 += sign;
-                    startup.1 += sign * startup_ms;
-                }
-            }
-        }
+        changes.add(report, -1);
+        changes.add(&Counted { received_at: new, ..*report }, 1);
     }
-    add_counts(&mut transaction, &counts).await?;
-    add_startups(&mut transaction, &startups).await?;
+    changes.store(&mut transaction).await?;
     let times = json::encode(&moved)?;
     sqlx::query!(
         "UPDATE reports SET received_at = value ->> 1 FROM json_each(?)
@@ -215,25 +197,24 @@ async fn recount(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Re
     let all: i64 = sqlx::query_scalar("SELECT count(*) FROM temp.recounted_instances")
         .fetch_one(&mut *connection)
         .await?;
-    let mut last = 0;
-    while last < all {
-        let begun = Instant::now();
-        let rows = pace.rows();
-        let until = all.min(last + i64::try_from(rows).unwrap_or(i64::MAX));
-        sqlx::query(
-            "UPDATE instances SET
+    pace.work_through(connection, 0, all, |transaction, after, until| {
+        async move {
+            sqlx::query(
+                "UPDATE instances SET
                  first_seen = counted.first_seen, last_seen = counted.last_seen,
                  days_seen = counted.days_seen, profile = counted.profile
              FROM temp.recounted_instances AS counted
              WHERE counted.rowid > ? AND counted.rowid <= ? AND instances.id = counted.instance",
-        )
-        .bind(last)
-        .bind(until)
-        .execute(&mut *connection)
-        .await?;
-        last = until;
-        pace.rest(begun, rows).await;
-    }
+            )
+            .bind(after)
+            .bind(until)
+            .execute(transaction)
+            .await?;
+            Ok(())
+        }
+        .boxed()
+    })
+    .await?;
     drop_recount(connection).await
 }
 

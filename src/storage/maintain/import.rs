@@ -105,8 +105,7 @@ async fn correct_days(connection: &mut SqliteConnection, pace: &mut Pace) -> sql
     let (mut last, mut corrected) = (0, 0);
     while last < wrong {
         let begun = Instant::now();
-        let rows = pace.rows();
-        let until = wrong.min(last + i64::try_from(rows).unwrap_or(i64::MAX));
+        let (rows, until) = (pace.rows(), wrong.min(last + pace.limit()));
         corrected += sqlx::query(
             "UPDATE instances SET days_seen = recounted.days
              FROM temp.recounted_days AS recounted

@@ -230,8 +230,7 @@ impl Writer {
 async fn index_in_steps(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result<()> {
     let (last, mut indexed) = open.indexable(now).await?;
     while indexed < last {
-        let (begun, rows) = (Instant::now(), pace.rows());
-        let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+        let (begun, rows, limit) = (Instant::now(), pace.rows(), pace.limit());
         // Numbers have gaps, where reports are in quarantine.
         let next = sqlx::query_scalar!(
             r#"SELECT max(id) AS "next: i64" FROM (

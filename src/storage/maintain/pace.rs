@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::time::sleep;
 
 /// Time for which a step beside a server should hold SQLite's write lock.
@@ -45,6 +47,36 @@ impl Pace {
     /// Number of rows that the next step may have.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The same, as a number of SQLite.
+    pub fn limit(&self) -> i64 {
+        i64::try_from(self.rows).unwrap_or(i64::MAX)
+    }
+
+    /// Works through numbered rows, from those after one up to the last one. Each step is a transaction
+    /// and gets the number that it begins after and the last one of its own.
+    pub async fn work_through(
+        &mut self,
+        connection: &mut SqliteConnection,
+        mut after: i64,
+        last: i64,
+        mut step: impl for<'c> FnMut(
+            &'c mut SqliteConnection,
+            i64,
+            i64,
+        ) -> BoxFuture<'c, sqlx::Result<()>>,
+    ) -> sqlx::Result<()> {
+        while after < last {
+            let (begun, rows) = (Instant::now(), self.rows);
+            let until = last.min(after + self.limit());
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            step(&mut transaction, after, until).await?;
+            transaction.commit().await?;
+            after = until;
+            self.rest(begun, rows).await;
+        }
+        Ok(())
     }
 
     /// Ends a step of a number of rows that began at a time: lets others write.

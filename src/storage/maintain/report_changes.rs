@@ -1,10 +1,11 @@
-//! Changes of counts and startup times, where reports come or go.
+//! Changes of counts and startup times, where reports come, go, or get another time or profile.
 
 use sqlx::SqliteConnection;
 
 use super::count_changes::{
     CountChanges, StartupChanges, add_counts, add_startups, periods, rolled_up,
 };
+use crate::domain::StartupTimes;
 
 /// A report, as far as it is counted.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +15,6 @@ pub struct Counted {
     pub profile: i64,
     pub heartbeat: i64,
     pub startup_ms: Option<i64>,
-    pub up_to_ms: Option<i64>,
 }
 
 /// Sums of changes, within one transaction.
@@ -42,9 +42,8 @@ impl ReportChanges {
             count.0 += sign * (1 - heartbeat);
             count.1 += sign * heartbeat;
             (count.2, count.3) = (count.2.min(id), count.3.max(id));
-            if let (Some(startup_ms), Some(up_to)) = (report.startup_ms, report.up_to_ms)
-                && id <= self.indexed
-            {
+            if let Some(startup_ms) = report.startup_ms.filter(|_| id <= self.indexed) {
+                let up_to = StartupTimes::up_to_ms(startup_ms);
                 let startup = self.startups.entry((span, period, profile, up_to)).or_default();
                 startup.0 += sign;
                 startup.1 += sign * startup_ms;

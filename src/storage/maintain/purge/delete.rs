@@ -31,7 +31,7 @@ pub async fn delete(
         match_reports(connection, &selection, 0, last).await?;
         let mut position = 0;
         loop {
-            let reports = matched_after(connection, position, pace.rows()).await?;
+            let reports = matched_after(connection, position, pace.limit()).await?;
             let Some(&last) = reports.last() else { break };
             let begun = Instant::now();
             delete_reports(connection, purge, &reports).await?;
@@ -104,12 +104,11 @@ async fn delete_quarantined(
 ) -> sqlx::Result<()> {
     loop {
         let begun = Instant::now();
-        let rows = pace.rows();
         let found: Vec<(i64, i64)> = sqlx::query_as(
             "SELECT quarantine, id FROM quarantined_reports WHERE instance = ? LIMIT ?",
         )
         .bind(&purge.instance)
-        .bind(i64::try_from(rows).unwrap_or(i64::MAX))
+        .bind(pace.limit())
         .fetch_all(&mut *connection)
         .await?;
         if found.is_empty() {

@@ -78,11 +78,11 @@ pub async fn find_profiles(
 pub async fn matched_after(
     connection: &mut SqliteConnection,
     report: i64,
-    rows: usize,
+    limit: i64,
 ) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar("SELECT report FROM temp.matched WHERE report > ? ORDER BY report LIMIT ?")
         .bind(report)
-        .bind(i64::try_from(rows).unwrap_or(i64::MAX))
+        .bind(limit)
         .fetch_all(connection)
         .await
 }

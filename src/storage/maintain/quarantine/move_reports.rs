@@ -21,7 +21,7 @@ pub async fn move_out(
 ) -> sqlx::Result<()> {
     let mut position = quarantine.position;
     loop {
-        let reports = matched_after(connection, position, pace.rows()).await?;
+        let reports = matched_after(connection, position, pace.limit()).await?;
         let Some(&last) = reports.last() else { return Ok(()) };
         let begun = Instant::now();
         let numbers = json::encode(&reports)?;
@@ -54,11 +54,8 @@ pub async fn subtract(connection: &mut SqliteConnection, numbers: &str) -> sqlx:
     let mut changes = ReportChanges::begin(connection).await?;
     let reports = sqlx::query_as!(
         Counted,
-        r#"SELECT id, received_at, profile, heartbeat, startup_ms, (
-               SELECT up_to_ms FROM startup_bounds WHERE up_to_ms >= startup_ms
-               ORDER BY up_to_ms LIMIT 1
-           ) AS "up_to_ms: i64"
-           FROM reports WHERE id IN (SELECT value FROM json_each(?))"#,
+        "SELECT id, received_at, profile, heartbeat, startup_ms
+         FROM reports WHERE id IN (SELECT value FROM json_each(?))",
         numbers
     )
     .fetch_all(&mut *connection)
@@ -76,16 +73,12 @@ pub async fn move_back(
     let mut position = quarantine.position;
     loop {
         let begun = Instant::now();
-        let rows = pace.rows();
-        let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+        let limit = pace.limit();
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let reports = sqlx::query_as!(
             Counted,
-            r#"SELECT id, received_at, profile, heartbeat, startup_ms, (
-                   SELECT up_to_ms FROM startup_bounds WHERE up_to_ms >= startup_ms
-                   ORDER BY up_to_ms LIMIT 1
-               ) AS "up_to_ms: i64"
-               FROM quarantined_reports WHERE quarantine = ? AND id > ? ORDER BY id LIMIT ?"#,
+            "SELECT id, received_at, profile, heartbeat, startup_ms
+             FROM quarantined_reports WHERE quarantine = ? AND id > ? ORDER BY id LIMIT ?",
             quarantine.id,
             position,
             limit
@@ -146,8 +139,7 @@ pub async fn forget(
 ) -> sqlx::Result<()> {
     loop {
         let begun = Instant::now();
-        let rows = pace.rows();
-        let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+        let (rows, limit) = (pace.rows(), pace.limit());
         let deleted = sqlx::query!(
             "DELETE FROM quarantined_reports WHERE quarantine = ?1 AND id IN (
                  SELECT id FROM quarantined_reports WHERE quarantine = ?1 ORDER BY id LIMIT ?2

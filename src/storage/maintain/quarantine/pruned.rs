@@ -46,7 +46,7 @@ struct Bucket {
 async fn find(
     connection: &mut SqliteConnection,
     selection: &Selection,
-    rows: usize,
+    limit: i64,
 ) -> sqlx::Result<Vec<Counts>> {
     if selection.instance.is_some() {
         return Ok(Vec::new());
@@ -55,7 +55,7 @@ async fn find(
         .bind(selection.kind.map(|kind| kind == ReportKind::Heartbeat))
         .bind(selection.from.map(Timestamp::as_millisecond))
         .bind(selection.until.map(Timestamp::as_millisecond))
-        .bind(i64::try_from(rows).unwrap_or(i64::MAX))
+        .bind(limit)
         .fetch_all(connection)
         .await
 }
@@ -69,7 +69,7 @@ pub async fn move_counts_out(
     find_profiles(connection, &quarantine.selection).await?;
     loop {
         let begun = Instant::now();
-        let hours = find(connection, &quarantine.selection, pace.rows()).await?;
+        let hours = find(connection, &quarantine.selection, pace.limit()).await?;
         if hours.is_empty() {
             return Ok(());
         }
@@ -128,7 +128,7 @@ pub async fn move_counts_back(
 ) -> sqlx::Result<()> {
     loop {
         let begun = Instant::now();
-        let limit = i64::try_from(pace.rows()).unwrap_or(i64::MAX);
+        let limit = pace.limit();
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let hours = sqlx::query_as!(
             Counts,

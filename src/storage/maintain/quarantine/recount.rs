@@ -1,8 +1,7 @@
 //! Instances counted anew, after some of their reports moved.
 
-use std::time::Instant;
-
-use sqlx::{Connection as _, SqliteConnection};
+use futures_util::FutureExt as _;
+use sqlx::SqliteConnection;
 
 use super::{super::pace::Pace, move_reports::reach};
 use crate::storage::write::Quarantine;
@@ -58,19 +57,15 @@ async fn store(
     let all: i64 = sqlx::query_scalar("SELECT count(*) FROM temp.recounted")
         .fetch_one(&mut *connection)
         .await?;
-    let mut last = quarantine.position;
-    while last < all {
-        let begun = Instant::now();
-        let rows = pace.rows();
-        let until = all.min(last + i64::try_from(rows).unwrap_or(i64::MAX));
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        replace_instances(&mut transaction, last, until).await?;
-        reach(&mut transaction, quarantine.id, until).await?;
-        transaction.commit().await?;
-        last = until;
-        pace.rest(begun, rows).await;
-    }
-    Ok(())
+    let (id, position) = (quarantine.id, quarantine.position);
+    pace.work_through(connection, position, all, |transaction, after, until| {
+        async move {
+            replace_instances(transaction, after, until).await?;
+            reach(transaction, id, until).await
+        }
+        .boxed()
+    })
+    .await
 }
 
 /// Replaces instances by some rows of `temp.recounted`; one without a report is deleted. The triggers of

@@ -2,8 +2,7 @@
 //! adds meanwhile stays. The tables of a recount are not part of the schema, so these queries cannot be
 //! checked against it when compiled; the tests run them.
 
-use std::time::Instant;
-
+use futures_util::FutureExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::super::{
@@ -11,41 +10,36 @@ use super::super::{
     pace::Pace,
 };
 
-/// Number of the row, span, period, profile, starts, heartbeats, first and last report.
-type CountRow = (i64, i64, i64, i64, i64, i64, i64, i64);
-
 /// Adds what is missing of the counts. Returns how many were wrong.
 pub async fn repair_counts(
     connection: &mut SqliteConnection,
     pace: &mut Pace,
 ) -> sqlx::Result<i64> {
     find(connection, include_str!("count_differences.sql")).await?;
-    let mut last = 0;
-    loop {
-        let rows: Vec<CountRow> = sqlx::query_as(
-            "SELECT rowid, span, period, profile, starts, heartbeats, first_report, last_report
-             FROM temp.differences WHERE rowid > ? ORDER BY rowid LIMIT ?",
-        )
-        .bind(last)
-        .bind(limit(pace))
-        .fetch_all(&mut *connection)
-        .await?;
-        let Some(&(number, ..)) = rows.last() else { break };
-        let begun = Instant::now();
-        let changes: CountChanges = rows
-            .iter()
-            .map(|&(_, span, period, profile, starts, heartbeats, first, last)| {
-                ((span, period, profile), (starts, heartbeats, first, last))
-            })
-            .collect();
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        add_counts(&mut transaction, &changes).await?;
-        transaction.commit().await?;
-        last = number;
-        pace.rest(begun, rows.len()).await;
-    }
+    let all = differences(connection).await?;
+    pace.work_through(connection, 0, all, |transaction, after, until| {
+        async move {
+            let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
+                "SELECT span, period, profile, starts, heartbeats, first_report, last_report
+                 FROM temp.differences WHERE rowid > ? AND rowid <= ?",
+            )
+            .bind(after)
+            .bind(until)
+            .fetch_all(&mut *transaction)
+            .await?;
+            let changes: CountChanges = rows
+                .into_iter()
+                .map(|(span, period, profile, starts, heartbeats, first, last)| {
+                    ((span, period, profile), (starts, heartbeats, first, last))
+                })
+                .collect();
+            add_counts(transaction, &changes).await
+        }
+        .boxed()
+    })
+    .await?;
     drop_differences(connection).await?;
-    Ok(last)
+    Ok(all)
 }
 
 /// Adds what is missing of the startup times. Returns how many were wrong.
@@ -54,32 +48,30 @@ pub async fn repair_startups(
     pace: &mut Pace,
 ) -> sqlx::Result<i64> {
     find(connection, include_str!("startup_differences.sql")).await?;
-    let mut last = 0;
-    loop {
-        let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
-            "SELECT rowid, span, period, profile, up_to_ms, starts, sum_ms
-             FROM temp.differences WHERE rowid > ? ORDER BY rowid LIMIT ?",
-        )
-        .bind(last)
-        .bind(limit(pace))
-        .fetch_all(&mut *connection)
-        .await?;
-        let Some(&(number, ..)) = rows.last() else { break };
-        let begun = Instant::now();
-        let changes: StartupChanges = rows
-            .iter()
-            .map(|&(_, span, period, profile, up_to, starts, sum)| {
-                ((span, period, profile, up_to), (starts, sum))
-            })
-            .collect();
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        add_startups(&mut transaction, &changes).await?;
-        transaction.commit().await?;
-        last = number;
-        pace.rest(begun, rows.len()).await;
-    }
+    let all = differences(connection).await?;
+    pace.work_through(connection, 0, all, |transaction, after, until| {
+        async move {
+            let rows: Vec<(i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
+                "SELECT span, period, profile, up_to_ms, starts, sum_ms
+                 FROM temp.differences WHERE rowid > ? AND rowid <= ?",
+            )
+            .bind(after)
+            .bind(until)
+            .fetch_all(&mut *transaction)
+            .await?;
+            let changes: StartupChanges = rows
+                .into_iter()
+                .map(|(span, period, profile, up_to, starts, sum)| {
+                    ((span, period, profile, up_to), (starts, sum))
+                })
+                .collect();
+            add_startups(transaction, &changes).await
+        }
+        .boxed()
+    })
+    .await?;
     drop_differences(connection).await?;
-    Ok(last)
+    Ok(all)
 }
 
 /// Runs a program that makes `temp.differences`, on one state of the database.
@@ -87,6 +79,13 @@ pub async fn find(connection: &mut SqliteConnection, program: &'static str) -> s
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql(program).execute(&mut *transaction).await?;
     transaction.commit().await
+}
+
+/// Number of the rows of `temp.differences`.
+pub async fn differences(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.differences")
+        .fetch_one(connection)
+        .await
 }
 
 pub async fn drop_differences(connection: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -97,9 +96,4 @@ pub async fn drop_differences(connection: &mut SqliteConnection) -> sqlx::Result
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Rows of the next step.
-pub fn limit(pace: &Pace) -> i64 {
-    i64::try_from(pace.rows()).unwrap_or(i64::MAX)
 }

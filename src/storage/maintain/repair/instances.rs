@@ -2,13 +2,12 @@
 //! changes meanwhile. The tables of a recount are not part of the schema, so these queries cannot be
 //! checked against it when compiled; the tests run them.
 
-use std::time::Instant;
-
+use futures_util::FutureExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
     super::{pace::Pace, quarantine::replace_instances},
-    counts::{drop_differences, find, limit},
+    counts::{differences, drop_differences, find},
 };
 use crate::domain::{Hour, Window};
 
@@ -59,17 +58,10 @@ pub async fn repair_instances(
     let all: i64 = sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.recounted")
         .fetch_one(&mut *connection)
         .await?;
-    let mut last = 0;
-    while last < all {
-        let begun = Instant::now();
-        let until = all.min(last + limit(pace));
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        replace_instances(&mut transaction, last, until).await?;
-        transaction.commit().await?;
-        let rows = usize::try_from(until - last).unwrap_or(usize::MAX);
-        last = until;
-        pace.rest(begun, rows).await;
-    }
+    pace.work_through(connection, 0, all, |transaction, after, until| {
+        replace_instances(transaction, after, until).boxed()
+    })
+    .await?;
     sqlx::query("DROP TABLE temp.recounted").execute(connection).await?;
     Ok(all)
 }
@@ -136,22 +128,17 @@ async fn steps(
     pace: &mut Pace,
     statements: [&'static str; 2],
 ) -> sqlx::Result<i64> {
-    let all: i64 = sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.differences")
-        .fetch_one(&mut *connection)
-        .await?;
-    let mut last = 0;
-    while last < all {
-        let begun = Instant::now();
-        let until = all.min(last + limit(pace));
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for statement in statements {
-            sqlx::query(statement).bind(last).bind(until).execute(&mut *transaction).await?;
+    let all = differences(connection).await?;
+    pace.work_through(connection, 0, all, |transaction, after, until| {
+        async move {
+            for statement in statements {
+                sqlx::query(statement).bind(after).bind(until).execute(&mut *transaction).await?;
+            }
+            Ok(())
         }
-        transaction.commit().await?;
-        let rows = usize::try_from(until - last).unwrap_or(usize::MAX);
-        last = until;
-        pace.rest(begun, rows).await;
-    }
+        .boxed()
+    })
+    .await?;
     drop_differences(connection).await?;
     Ok(all)
 }

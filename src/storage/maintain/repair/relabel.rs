@@ -35,7 +35,7 @@ pub async fn relabel(open: &mut Open, pace: &mut Pace) -> sqlx::Result<i64> {
              ORDER BY labelled.report",
         )
         .bind(last)
-        .bind(i64::try_from(pace.rows()).unwrap_or(i64::MAX))
+        .bind(pace.limit())
         .fetch_all(&mut open.connection)
         .await?;
         let Some(&(number, ..)) = rows.last() else { break };
@@ -115,11 +115,8 @@ async fn step(connection: &mut SqliteConnection, moving: &[Moving]) -> sqlx::Res
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let reports = sqlx::query_as!(
         Counted,
-        r#"SELECT id, received_at, profile, heartbeat, startup_ms, (
-               SELECT up_to_ms FROM startup_bounds WHERE up_to_ms >= startup_ms
-               ORDER BY up_to_ms LIMIT 1
-           ) AS "up_to_ms: i64"
-           FROM reports WHERE id IN (SELECT value ->> 0 FROM json_each(?))"#,
+        "SELECT id, received_at, profile, heartbeat, startup_ms
+         FROM reports WHERE id IN (SELECT value ->> 0 FROM json_each(?))",
         rows
     )
     .fetch_all(&mut *transaction)
