@@ -82,9 +82,9 @@ impl CalendarCounts {
         }
     }
 
-    /// All counts up to the last indexed report.
-    pub async fn stored(connection: &mut SqliteConnection) -> sqlx::Result<Self> {
-        let mut counts = unadded(connection).await?;
+    /// All counts up to the last indexed report, and which are to be made anew.
+    pub async fn stored(connection: &mut SqliteConnection) -> sqlx::Result<(Self, Recounts)> {
+        let (mut counts, recounts) = pending(connection).await?;
         let windows = sqlx::query!("SELECT * FROM calendar_counts").fetch_all(&mut *connection);
         for row in windows.await? {
             if let Some(window) = CalendarWindow::of_name(&row.kind) {
@@ -97,7 +97,7 @@ impl CalendarCounts {
             let count = counts.cohorts.entry((row.week, row.later_weeks)).or_default();
             count.add(row.instances, row.complete);
         }
-        Ok(counts)
+        Ok((counts, recounts))
     }
 
     /// Adds to the stored counts. A window that is not complete any more stays so.
@@ -159,11 +159,19 @@ async fn moves(connection: &mut SqliteConnection, limit: i64) -> sqlx::Result<Ve
     .await
 }
 
-/// Counts of the steps that are not added to the stored counts yet.
-pub async fn unadded(connection: &mut SqliteConnection) -> sqlx::Result<CalendarCounts> {
+/// Counts of the steps that are not added to the stored counts yet, and which are to be made anew.
+pub async fn pending(
+    connection: &mut SqliteConnection,
+) -> sqlx::Result<(CalendarCounts, Recounts)> {
+    let moves = moves(connection, i64::MAX).await?;
     let mut counts = CalendarCounts::default();
-    counts.add_moves(&moves(connection, i64::MAX).await?);
-    Ok(counts)
+    counts.add_moves(&moves);
+    let mut recounts =
+        sqlx::query_as!(Recount, "SELECT kind, first_day, last_day FROM calendar_recounts")
+            .fetch_all(connection)
+            .await?;
+    recounts.extend(recounts_of(&moves));
+    Ok((counts, Recounts(recounts)))
 }
 
 /// The week that a column names; its sentinel is no Monday.
@@ -179,21 +187,26 @@ pub struct Recount {
     pub last_day: i64,
 }
 
-impl Recount {
-    /// True if a window is to be counted anew.
-    pub fn has(&self, kind: &str, first_day: i64) -> bool {
-        self.kind == kind && (self.first_day..=self.last_day).contains(&first_day)
-    }
-}
+/// All that is to be counted anew.
+#[derive(Debug)]
+pub struct Recounts(Vec<Recount>);
 
-/// Windows that are to be counted anew.
-pub async fn wanted(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Recount>> {
-    let mut wanted =
-        sqlx::query_as!(Recount, "SELECT kind, first_day, last_day FROM calendar_recounts")
-            .fetch_all(&mut *connection)
-            .await?;
-    wanted.extend(recounts_of(&moves(connection, i64::MAX).await?));
-    Ok(wanted)
+impl Recounts {
+    /// True if a window is to be counted anew.
+    pub fn have_window(&self, window: CalendarWindow, first_day: i64) -> bool {
+        self.have(window.name(), first_day)
+    }
+
+    /// True if a cohort is to be counted anew, as it was so many weeks later.
+    pub fn have_cohort(&self, week: i64, later_weeks: i64) -> bool {
+        self.have(COHORT, week) || self.have_window(CalendarWindow::Week, week + 7 * later_weeks)
+    }
+
+    fn have(&self, kind: &str, first_day: i64) -> bool {
+        self.0.iter().any(|recount| {
+            recount.kind == kind && (recount.first_day..=recount.last_day).contains(&first_day)
+        })
+    }
 }
 
 /// Windows that late reports touch: those of the day of each that have not begun on the later day, and the cohorts

@@ -14,7 +14,7 @@ use crate::{
     domain::{CalendarWindow, day_of_ms},
     storage::{
         Database, Result, Writer,
-        calendar::{self, COHORT, CalendarCounts, CohortKey, Count, Recount, WindowKey},
+        calendar::{self, COHORT, CalendarCounts, CohortKey, Count, Recount, Recounts, WindowKey},
     },
 };
 
@@ -165,7 +165,7 @@ enum Change {
 struct Found {
     stored: CalendarCounts,
     counted: CalendarCounts,
-    wanted: Vec<Recount>,
+    recounts: Recounts,
     /// Last one of those.
     last: i64,
     /// First day from which on all reports are there.
@@ -188,10 +188,11 @@ impl Found {
             sqlx::query_scalar!(r#"SELECT min(period) AS "hour: i64" FROM rollups WHERE span = 1"#)
                 .fetch_one(&mut *snapshot)
                 .await?;
+        let (stored, recounts) = CalendarCounts::stored(snapshot).await?;
         Ok(Some(Self {
-            stored: CalendarCounts::stored(snapshot).await?,
+            stored,
             counted: count(snapshot).await?,
-            wanted: calendar::wanted(snapshot).await?,
+            recounts,
             last,
             whole_from: whole_from(snapshot).await?,
             first_day: first_hour.map_or(i64::MAX, |hour| hour.div_euclid(24)),
@@ -208,7 +209,7 @@ impl Found {
             let (window, first) = key;
             let stored = self.stored.windows.get(&key).copied();
             let counted = self.counted.windows.get(&key).copied().unwrap_or_default();
-            let wanted = || self.wanted.iter().any(|wanted| wanted.has(window.name(), first));
+            let wanted = || self.recounts.have_window(window, first);
             change(stored, counted, first >= self.whole_from, wanted)
                 .map(|count| Change::Window(key, count))
         });
@@ -219,12 +220,7 @@ impl Found {
             let later_week = week + 7 * later;
             let stored = self.stored.cohorts.get(&key).copied();
             let counted = self.counted.cohorts.get(&key).copied().unwrap_or_default();
-            let wanted = || {
-                let week_name = CalendarWindow::Week.name();
-                self.wanted
-                    .iter()
-                    .any(|wanted| wanted.has(COHORT, week) || wanted.has(week_name, later_week))
-            };
+            let wanted = || self.recounts.have_cohort(week, later);
             change(stored, counted, later_week >= self.whole_from, wanted)
                 .map(|count| Change::Cohort(key, count))
         });
@@ -241,9 +237,7 @@ impl Found {
                 day = window.next(day);
                 Some((window, first))
             })
-            .filter(|&(window, first)| {
-                self.wanted.iter().any(|wanted| wanted.has(window.name(), first))
-            })
+            .filter(|&(window, first)| self.recounts.have_window(window, first))
         })
     }
 }
@@ -269,16 +263,15 @@ fn change(
 /// Number of the windows and cohorts that differ from a recount, of those that can be counted and are not
 /// about to be.
 pub async fn differences(snapshot: &mut SqliteConnection) -> sqlx::Result<i64> {
-    let wanted = calendar::wanted(snapshot).await?;
     let whole_from = whole_from(snapshot).await?;
-    let (stored, counted) = (CalendarCounts::stored(snapshot).await?, count(snapshot).await?);
-    let is_wanted = |name: &str, first: i64| wanted.iter().any(|wanted| wanted.has(name, first));
+    let (stored, recounts) = CalendarCounts::stored(snapshot).await?;
+    let counted = count(snapshot).await?;
     let windows: BTreeSet<_> = stored.windows.keys().chain(counted.windows.keys()).collect();
     let windows = windows.into_iter().filter(|key| {
         let number = |counts: &CalendarCounts| counts.windows.get(key).map_or(0, |c| c.instances);
         number(&stored) != number(&counted)
             && key.1 >= whole_from
-            && !is_wanted(key.0.name(), key.1)
+            && !recounts.have_window(key.0, key.1)
     });
     // The week in which these were first seen is not known yet.
     let undated = sqlx::query_scalar!(
@@ -293,8 +286,7 @@ pub async fn differences(snapshot: &mut SqliteConnection) -> sqlx::Result<i64> {
         number(&stored) != number(&counted)
             && !undated
             && week + 7 * later >= whole_from
-            && !is_wanted(CalendarWindow::Week.name(), week + 7 * later)
-            && !is_wanted(COHORT, *week)
+            && !recounts.have_cohort(*week, *later)
     });
     Ok(i64::try_from(windows.count() + cohorts.count()).unwrap_or(i64::MAX))
 }

@@ -7,7 +7,7 @@ use crate::{
     domain::CalendarWindow,
     storage::{
         Database, Result,
-        calendar::{self, COHORT, CalendarCounts, Recount},
+        calendar::{CalendarCounts, Recounts, pending},
     },
 };
 
@@ -50,7 +50,7 @@ impl Database {
         let (first, last) = (window.first_day(first_day), window.first_day(last_day));
         let mut reader = self.reader().await?;
         let mut snapshot = reader.begin().await?;
-        let (counts, wanted) = windows(&mut snapshot, window, first, last).await?;
+        let (counts, recounts) = windows(&mut snapshot, window, first, last).await?;
         let mut rows = Vec::new();
         let mut day = first;
         while day <= last {
@@ -58,8 +58,7 @@ impl Database {
             rows.push(WindowCount {
                 first_day: day,
                 instances: count(stored.instances),
-                complete: stored.complete
-                    && !wanted.iter().any(|wanted| wanted.has(window.name(), day)),
+                complete: stored.complete && !recounts.have_window(window, day),
             });
             day = window.next(day);
         }
@@ -97,17 +96,13 @@ impl Database {
     ) -> Result<Vec<CohortCount>> {
         let mut reader = self.reader().await?;
         let mut snapshot = reader.begin().await?;
-        let (counts, wanted) = cohorts(&mut snapshot, first_week, last_week).await?;
-        let week_name = CalendarWindow::Week.name();
+        let (counts, recounts) = cohorts(&mut snapshot, first_week, last_week).await?;
         let rows = counts.cohorts.into_iter().filter(|(_, stored)| stored.instances > 0);
         let rows = rows.take(limit).map(|((week, later_weeks), stored)| CohortCount {
             week,
             later_weeks,
             instances: count(stored.instances),
-            complete: stored.complete
-                && !wanted.iter().any(|wanted| {
-                    wanted.has(COHORT, week) || wanted.has(week_name, week + 7 * later_weeks)
-                }),
+            complete: stored.complete && !recounts.have_cohort(week, later_weeks),
         });
         Ok(rows.collect())
     }
@@ -118,9 +113,9 @@ async fn windows(
     window: CalendarWindow,
     first: i64,
     last: i64,
-) -> sqlx::Result<(CalendarCounts, Vec<Recount>)> {
+) -> sqlx::Result<(CalendarCounts, Recounts)> {
     let kind = window.name();
-    let mut counts = calendar::unadded(snapshot).await?;
+    let (mut counts, recounts) = pending(snapshot).await?;
     let rows = sqlx::query!(
         "SELECT first_day, instances, complete FROM calendar_counts
          WHERE kind = ? AND first_day BETWEEN ? AND ?",
@@ -134,15 +129,15 @@ async fn windows(
         let count = counts.windows.entry((window, row.first_day)).or_default();
         count.add(row.instances, row.complete);
     }
-    Ok((counts, calendar::wanted(snapshot).await?))
+    Ok((counts, recounts))
 }
 
 async fn cohorts(
     snapshot: &mut SqliteConnection,
     first: i64,
     last: i64,
-) -> sqlx::Result<(CalendarCounts, Vec<Recount>)> {
-    let mut counts = calendar::unadded(snapshot).await?;
+) -> sqlx::Result<(CalendarCounts, Recounts)> {
+    let (mut counts, recounts) = pending(snapshot).await?;
     counts.cohorts.retain(|(week, _), _| (first..=last).contains(week));
     let rows = sqlx::query!("SELECT * FROM cohorts WHERE week BETWEEN ? AND ?", first, last)
         .fetch_all(&mut *snapshot)
@@ -151,5 +146,5 @@ async fn cohorts(
         let count = counts.cohorts.entry((row.week, row.later_weeks)).or_default();
         count.add(row.instances, row.complete);
     }
-    Ok((counts, calendar::wanted(snapshot).await?))
+    Ok((counts, recounts))
 }
