@@ -10,7 +10,11 @@ use super::super::{
 };
 use crate::{
     domain::{Dimension, Profile, Value},
-    storage::{json, profiles, write::Open},
+    storage::{
+        json,
+        profiles::{self, Numbered},
+        write::Open,
+    },
 };
 
 /// A report that is to count as another profile.
@@ -23,6 +27,7 @@ struct Moving {
 /// Counts reports under the labels that their values have by now. Returns how many reports.
 pub async fn relabel(open: &mut Open, pace: &mut Pace) -> sqlx::Result<i64> {
     find_labelled(open).await?;
+    let known = profiles::after(&mut open.connection, 0).await?;
     let mut last = 0;
     let mut moved = 0;
     loop {
@@ -39,7 +44,7 @@ pub async fn relabel(open: &mut Open, pace: &mut Pace) -> sqlx::Result<i64> {
         .fetch_all(&mut open.connection)
         .await?;
         let Some(&(number, ..)) = rows.last() else { break };
-        let moving = profiles_to_be(open, rows).await?;
+        let moving = profiles_to_be(open, &known, rows).await?;
         let begun = Instant::now();
         step(&mut open.connection, &moving).await?;
         (last, moved) = (number, moved + moving.len());
@@ -85,6 +90,7 @@ async fn find_labelled(open: &mut Open) -> sqlx::Result<()> {
 /// The profiles that some reports are to count as.
 async fn profiles_to_be(
     open: &mut Open,
+    known: &Numbered,
     rows: Vec<(i64, i64, String, String)>,
 ) -> sqlx::Result<Vec<Moving>> {
     let mut values: BTreeMap<(i64, i64), Vec<(Dimension, Value)>> = BTreeMap::new();
@@ -93,11 +99,10 @@ async fn profiles_to_be(
         let Some(value) = Value::parse(dimension, Some(value)) else { continue };
         values.entry((report, profile)).or_default().push((dimension, value));
     }
-    let known = profiles::after(&mut open.connection, 0).await?;
     open.profiles.begin_batch();
     let mut moving = Vec::new();
     for ((report, from), values) in values {
-        let Some(old) = profiles::find(&known, from) else { continue };
+        let Some(old) = profiles::find(known, from) else { continue };
         let counted = Profile::new(|dimension| {
             let new = values.iter().find(|(other, _)| *other == dimension);
             new.map_or_else(|| old.get(dimension).clone(), |(_, value)| value.clone())
