@@ -126,9 +126,8 @@ pub async fn deployments(
     {
         headers.insert(header::LINK, link);
     }
-    let bytes = found.len() * BYTES;
     let page: Vec<Row> = found.into_iter().map(Row).collect();
-    Ok((headers, list::answer("[", page, "]", bytes)).into_response())
+    Ok((headers, list::array(page, BYTES)).into_response())
 }
 
 /// The link to the page after `last` (RFC 8288), with the same filters.

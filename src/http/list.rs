@@ -68,6 +68,12 @@ pub fn answer<T: Serialize + Send + 'static>(
     response
 }
 
+/// An answer of JSON that is an array. `bytes` is the memory that an item takes.
+pub fn array<T: Serialize + Send + 'static>(items: Vec<T>, bytes: usize) -> Response {
+    let bytes = items.len() * bytes;
+    answer("[", items, "]", bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;

@@ -92,7 +92,7 @@ pub async fn active(
         if by.is_some() {
             return Err(ApiError::InvalidParameter("window cannot be combined with by.".into()));
         }
-        return Ok(answer(calendar(&state, window, since, until).await?));
+        return Ok(list::array(calendar(&state, window, since, until).await?, BYTES));
     }
     if since.is_some() || until.is_some() {
         return Err(ApiError::InvalidParameter("since and until need a window.".into()));
@@ -121,10 +121,5 @@ pub async fn active(
             });
         }
     }
-    Ok(answer(windows))
-}
-
-fn answer(windows: Vec<ActiveCount>) -> Response {
-    let bytes = windows.len() * BYTES;
-    list::answer("[", windows, "]", bytes)
+    Ok(list::array(windows, BYTES))
 }

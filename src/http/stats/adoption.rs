@@ -70,7 +70,5 @@ pub async fn adoption(
             days: half_day.map(|half| u64::try_from(half - day_of(first_day)).unwrap_or(0)),
         }
     });
-    let rows: Vec<VersionAdoption> = rows.collect();
-    let bytes = rows.len() * BYTES;
-    Ok(list::answer("[", rows, "]", bytes))
+    Ok(list::array(rows.collect(), BYTES))
 }

@@ -97,6 +97,5 @@ pub async fn cohorts(
             });
         }
     }
-    let bytes = rows.len() * BYTES;
-    Ok(list::answer("[", rows, "]", bytes))
+    Ok(list::array(rows, BYTES))
 }

@@ -123,7 +123,7 @@ pub async fn timeseries(
             heartbeats: period.heartbeats,
             outage_seconds: outage_seconds(period.hour),
         }));
-        return Ok(answer(periods));
+        return Ok(list::array(periods, BYTES));
     }
     let mut hour = first;
     while hour <= last {
@@ -137,10 +137,5 @@ pub async fn timeseries(
         });
         hour = hour.plus(step);
     }
-    Ok(answer(periods))
-}
-
-fn answer(periods: Vec<PeriodCount>) -> Response {
-    let bytes = periods.len() * BYTES;
-    list::answer("[", periods, "]", bytes)
+    Ok(list::array(periods, BYTES))
 }
