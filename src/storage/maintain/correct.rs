@@ -201,10 +201,11 @@ async fn recount(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Re
         async move {
             sqlx::query(
                 "UPDATE instances SET
-                 first_seen = counted.first_seen, last_seen = counted.last_seen,
-                 days_seen = counted.days_seen, profile = counted.profile
-             FROM temp.recounted_instances AS counted
-             WHERE counted.rowid > ? AND counted.rowid <= ? AND instances.id = counted.instance",
+                     first_seen = counted.first_seen, last_seen = counted.last_seen,
+                     days_seen = counted.days_seen, profile = counted.profile
+                 FROM temp.recounted_instances AS counted
+                 WHERE counted.rowid > ? AND counted.rowid <= ?
+                     AND instances.id = counted.instance",
             )
             .bind(after)
             .bind(until)

@@ -14,7 +14,7 @@ use crate::{
 pub struct Verdict {
     /// Reports that are stored.
     pub reports: i64,
-    /// What is being changed just now, and explains differences.
+    /// Changes that are not finished, which explain differences.
     pub unfinished: Vec<&'static str>,
     /// Each comparison, and the number of its differences; 0 is correct.
     pub checks: Vec<(&'static str, i64)>,

@@ -14,7 +14,7 @@ use crate::{
     storage::{Result, instance_key, json},
 };
 
-/// What is set aside. With nothing in it a batch costs one look.
+/// Reports that are set aside, by what selects them. With none of that a batch costs one look.
 #[derive(Debug, Default)]
 pub struct SetAside {
     quarantines: Vec<(i64, Selection)>,

@@ -35,7 +35,7 @@ impl Outage {
     }
 }
 
-/// What happens, in the order of time, in a world of some days.
+/// Acts in a world of some days, in the order of time.
 pub fn plan(from: i64, days: i64) -> Vec<(i64, Act)> {
     use Act::{Flood, Look, Set, Start, Stop};
     assert!(days >= SHORTEST);

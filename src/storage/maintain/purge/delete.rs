@@ -163,12 +163,12 @@ async fn delete_instance(
         .execute(&mut *transaction)
         .await?;
     if let Some(row) = &found {
-        // These count instances, of which this is none any more.
+        // Windows of the calendar count instances that are known.
         let (first, last) = (row.first_seen, row.last_seen);
         note_recounts(&mut transaction, first * 1000, last * 1000).await?;
     }
     if let Some(row) = found.filter(|_| purge.keep_totals) {
-        // What the trigger took away.
+        // Counts that the trigger took away.
         sqlx::query!(
             "INSERT INTO activity VALUES (?, ?, 1, ?)
              ON CONFLICT DO UPDATE SET

@@ -126,7 +126,7 @@ fn is_database(path: &std::path::Path) -> bool {
     path.is_file() && (read.is_ok() && begin == *b"SQLite format 3\0" || is_log)
 }
 
-/// What is deleted on this connection is overwritten with zeros.
+/// Rows that are deleted on this connection are overwritten with zeros.
 async fn secure_delete(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("PRAGMA secure_delete = ON").fetch_all(connection).await?;
     Ok(())

@@ -231,7 +231,7 @@ async fn a_proven_release_displaces_an_unproven_one() {
     writer.store(next, &[release(1), release(4)]).await.unwrap();
     let after = counts(&database, Dimension::ImageVersion).await;
     assert_eq!((after["v12.0.0"], after["other"]), (2, 204));
-    // What has a label keeps its counts, and one made-up release takes no more of them.
+    // Values with a label keep their counts, and one made-up release takes no more of them.
     writer.store(next, &flood(7)).await.unwrap();
     writer.store(next, &[report(1, "v11.0.0", "linux")]).await.unwrap();
     let last = counts(&database, Dimension::ImageVersion).await;
