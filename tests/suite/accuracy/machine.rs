@@ -22,8 +22,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{truth::HOUR, world::Bodies};
+use super::world::Bodies;
 use crate::support;
+use crate::support::milliseconds::HOUR;
 
 /// Connections of the clients.
 const CONNECTIONS: usize = 64;

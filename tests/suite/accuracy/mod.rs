@@ -24,6 +24,7 @@ use self::{
     truth::Truth,
     world::World,
 };
+use crate::support::milliseconds;
 
 /// A world, and the size of the flood.
 #[derive(Debug, Clone, Copy)]
@@ -110,8 +111,8 @@ async fn live(size: Size, mut passed: impl FnMut(i64)) -> Outcome {
             requests += bodies.len() as u64;
             machine.send(bodies).await;
         }
-        if day < (at - from) / truth::DAY {
-            day = (at - from) / truth::DAY;
+        if day < (at - from) / milliseconds::DAY {
+            day = (at - from) / milliseconds::DAY;
             passed(day);
         }
     }
@@ -123,7 +124,7 @@ async fn live(size: Size, mut passed: impl FnMut(i64)) -> Outcome {
 
 /// A month and a half of a hundred deployments. A release comes out after the flood.
 async fn small(seed: u64, flood: usize) {
-    let size = Size { deployments: 100, days: 38, flood, slot: 2 * truth::HOUR, seed };
+    let size = Size { deployments: 100, days: 38, flood, slot: 2 * milliseconds::HOUR, seed };
     live(size, |_| ()).await.check();
 }
 
@@ -149,7 +150,7 @@ async fn the_table_of_truth() {
     let given = std::env::var("ACCURACY_DEPLOYMENTS").ok();
     let deployments = given.map_or(100_000, |given| given.parse().unwrap());
     let flood = (deployments as usize / 2).max(world::FLOOD_RELEASES);
-    let slot = 30 * truth::MINUTE;
+    let slot = 30 * milliseconds::MINUTE;
     let size = Size { deployments, days: 365, flood, slot, seed: 1 };
     let outcome = live(size, |day| eprint!("\rday {day} of {}", size.days)).await;
     eprintln!();

@@ -1,6 +1,6 @@
 //! The faults of the server, at fixed days of a world.
 
-use super::truth::{DAY, HOUR, MINUTE};
+use crate::support::milliseconds::{DAY, HOUR, MINUTE};
 
 /// Days of the shortest world: all faults lie in it.
 pub const SHORTEST: i64 = 30;

@@ -9,8 +9,9 @@ use super::{
     machine::Machine,
     plan::Outage,
     row::{Row, Tolerance, float},
-    truth::{Activity, Client, HOUR, Truth, percentile},
+    truth::{Activity, Client, Truth, percentile},
 };
+use crate::support::milliseconds::HOUR;
 
 const WINDOWS: [&str; 3] = ["24h", "7d", "30d"];
 /// Releases with a row of their own.

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use mattermost_telemetry::domain::{Dimension, Profile, Value, is_plausible_release};
 
-pub const SECOND: i64 = 1000;
-pub const MINUTE: i64 = 60 * SECOND;
-pub const HOUR: i64 = 60 * MINUTE;
-pub const DAY: i64 = 24 * HOUR;
+use crate::support::milliseconds::{DAY, HOUR};
 
 /// Windows, in hours.
 const WINDOWS: [i64; 3] = [24, 7 * 24, 30 * 24];

@@ -14,8 +14,9 @@ use mattermost_telemetry::{
 
 use super::{
     plan::Outage,
-    truth::{Client, DAY, HOUR, Id, SECOND, Sent, Truth},
+    truth::{Client, Id, Sent, Truth},
 };
+use crate::support::milliseconds::{DAY, HOUR, SECOND};
 
 /// Releases among the values of the flood: more than may have a label.
 pub const FLOOD_RELEASES: usize = 1_100;

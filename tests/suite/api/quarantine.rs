@@ -5,13 +5,16 @@ use mattermost_telemetry::{
     domain::{Dimension, Hour, InstanceId, Report, ReportBody, ReportKind, Selection, Value},
     storage::{Database, Writer},
 };
-use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
+use proptest::{collection::vec, prelude::*};
+use serde_json::json;
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use serde_json::json;
-
-use crate::support::{App, BEGIN, binary, report};
+use crate::support::{
+    App, BEGIN, binary,
+    properties::{cases, run},
+    report,
+};
 
 /// A report of few instances, architectures and systems, one of which counts as `other`.
 #[derive(Debug, Clone, Copy)]
@@ -124,41 +127,12 @@ impl Server {
         assert!(verdict.is_clean(), "{verdict:?}");
         let file = self.folder.path().join("telemetry.db");
         let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-        sqlx::query_scalar(STATE).fetch_all(&mut connection).await.unwrap()
+        sqlx::query_scalar(include_str!("quarantine_state.sql"))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap()
     }
 }
-
-const STATE: &str = "
-    WITH named AS (SELECT id, architecture || ' ' || os AS name FROM profiles)
-    SELECT 'count ' || concat_ws(' ', span, period, name, sum(starts), sum(heartbeats))
-    FROM counts JOIN named ON named.id = profile GROUP BY span, period, name
-    UNION ALL
-    SELECT 'startup ' || concat_ws(' ', span, period, name, up_to_ms, sum(starts), sum(sum_ms))
-    FROM startup_counts JOIN named ON named.id = profile GROUP BY span, period, name, up_to_ms
-    UNION ALL
-    SELECT 'instance ' || concat_ws(' ', hex(i.id), first_seen, last_seen, days_seen, reports, name)
-    FROM instances AS i JOIN named ON named.id = profile
-    UNION ALL
-    SELECT 'activity ' || concat_ws(' ', hour, name, instances, returning_instances)
-    FROM activity JOIN named ON named.id = profile WHERE instances <> 0
-    UNION ALL
-    SELECT 'totals ' || concat_ws(' ', instances, returning_instances) FROM totals
-    UNION ALL
-    SELECT 'snapshot ' || concat_ws(' ', hour, instances, returning_instances, (
-        SELECT group_concat(line, ';') FROM (
-            SELECT name || ' ' || json_remove(value, '$[0]') AS line
-            FROM json_each(active) JOIN named ON named.id = value ->> 0 ORDER BY 1
-        )
-    )) FROM snapshots
-    UNION ALL
-    SELECT 'report ' || concat_ws(' ', received_at, hex(instance), name, heartbeat, startup_ms, (
-        SELECT group_concat(dimension || value) FROM unproven_values WHERE report = reports.id
-    ))
-    FROM reports JOIN named ON named.id = profile
-    UNION ALL
-    SELECT 'listed ' || concat_ws(' ', name, count(*))
-    FROM reports_by_profile JOIN named ON named.id = profile GROUP BY name
-    ORDER BY 1";
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -243,23 +217,6 @@ fn case() -> impl Strategy<Value = Case> {
 
 fn hours_from_epoch(hours: i64) -> Timestamp {
     Timestamp::from_second(hours * 3600).unwrap()
-}
-
-/// The same cases in each run, or others by `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
-fn cases() -> ProptestConfig {
-    let given = |name| std::env::var_os(name).is_some();
-    let mut config = ProptestConfig::default();
-    if !given("PROPTEST_CASES") {
-        config.cases = 24;
-    }
-    if !given("PROPTEST_RNG_SEED") {
-        config.rng_seed = RngSeed::Fixed(1);
-    }
-    config
-}
-
-fn run(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
 proptest! {

@@ -5,8 +5,10 @@ mod binary;
 pub mod containers;
 pub mod history;
 mod load;
+pub mod milliseconds;
 mod mounts;
 pub mod past;
+pub mod properties;
 
 use std::{
     net::SocketAddr,
