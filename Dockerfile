@@ -52,6 +52,7 @@ COPY build.rs ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY grafana grafana
+COPY templates templates
 COPY benches benches
 COPY src src
 # The files may be older than the empty crate's; cargo goes by their times.

@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, AppState, Proxies, QUERIES_AT_ONCE, RequestIds, Room, Shared},
+    http::{self, AppState, Pages, Proxies, QUERIES_AT_ONCE, RequestIds, Room, Shared},
     ingest::{Ingest, Limits},
     metrics::Metrics,
     storage::Database,
@@ -88,6 +88,8 @@ pub async fn run(
         read_token: config.read_token.clone(),
         queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE)),
         room: Room::default(),
+        pages: Pages::default(),
+        grafana_url: config.grafana_url.clone(),
         request_ids: RequestIds::default(),
     });
     let router = http::router(&state, &config.cors_allowed_origins);

@@ -69,7 +69,14 @@ pub struct ServeSettings {
     /// Origins (separated by commas) that may read from a browser
     #[arg(long, env, value_name = "CORS_ALLOWED_ORIGINS", default_value = "", value_parser = origins)]
     pub cors_allowed_origins: Origins,
+    /// Address of Grafana, to which the page of this server links; none if empty
+    #[arg(long, env, value_name = "GRAFANA_URL", default_value = "", value_parser = link)]
+    pub grafana_url: Link,
 }
+
+/// An address that a page links to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Link(pub Option<String>);
 
 /// A list of networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +105,8 @@ pub struct Config {
     pub retention: Option<SignedDuration>,
     /// Origins that may read from a browser.
     pub cors_allowed_origins: Vec<HeaderValue>,
+    /// Address of Grafana.
+    pub grafana_url: Option<String>,
 }
 
 impl ServeSettings {
@@ -116,6 +125,7 @@ impl ServeSettings {
             instance_rate_limit_per_hour: self.instance_rate_limit_per_hour,
             retention: (days > 0).then(|| SignedDuration::from_hours(24 * days)),
             cors_allowed_origins: self.cors_allowed_origins.0,
+            grafana_url: self.grafana_url.0,
         })
     }
 }
@@ -182,9 +192,39 @@ fn origins(list: &str) -> Result<Origins, String> {
     items(list).map(origin).collect::<Result<_, _>>().map(Origins)
 }
 
+/// An address of HTTP or HTTPS, without the slash at its end.
+fn link(given: &str) -> Result<Link, String> {
+    let given = given.trim();
+    if given.is_empty() {
+        return Ok(Link(None));
+    }
+    let scheme = given.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some());
+    match scheme.as_ref().and_then(http::Uri::scheme_str) {
+        Some("http" | "https") => Ok(Link(Some(given.trim_end_matches('/').to_owned()))),
+        _ => Err(format!("{given:?} is not an address such as https://grafana.example.com")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_an_address_of_http() {
+        for (given, link_to) in [
+            ("", None),
+            (" ", None),
+            ("https://example.com/", Some("https://example.com")),
+            ("http://10.0.0.1:3000/grafana", Some("http://10.0.0.1:3000/grafana")),
+        ] {
+            assert_eq!(link(given), Ok(Link(link_to.map(Into::into))), "{given}");
+        }
+        for given in
+            ["example.com", "javascript:alert(1)", "/grafana", "ftp://example.com", "https://"]
+        {
+            assert!(link(given).is_err(), "{given}");
+        }
+    }
 
     #[test]
     fn networks_in_each_notation() {

@@ -29,6 +29,23 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Returns whether the client takes an answer that is compressed with gzip (RFC 9110, section 12.5.3).
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let codings = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    let wanted = |coding: &str, name: &str| {
+        let mut parts = coding.split(';').map(str::trim);
+        let quality = |part: &str| part.strip_prefix("q=")?.parse::<f32>().ok();
+        parts
+            .next()
+            .is_some_and(|own| own.eq_ignore_ascii_case(name))
+            .then(|| parts.find_map(quality).is_none_or(|quality| quality > 0.0))
+    };
+    let codings: Vec<&str> = codings.collect();
+    let of = |name: &str| codings.iter().find_map(|coding| wanted(coding, name));
+    of("gzip").or_else(|| of("*")).unwrap_or(false)
+}
+
 /// `Content-Type` without its parameters: no route needs them, and clients get them wrong.
 fn content_type(headers: &HeaderMap) -> Option<MediaType<'_>> {
     let given = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
@@ -104,6 +121,20 @@ fn quality(range: &MediaTypeBuf) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gzip_is_taken_where_it_is_named_and_not_refused() {
+        let headers = |value: &str| -> HeaderMap {
+            [(header::ACCEPT_ENCODING, value.parse().unwrap())].into_iter().collect()
+        };
+        for taken in ["gzip", "GZIP", "br, gzip;q=0.5", "gzip ; q=0.001", "*", "br;q=1, *;q=0.1"] {
+            assert!(accepts_gzip(&headers(taken)), "{taken}");
+        }
+        for refused in ["", "br", "gzip;q=0", "*, gzip;q=0.0", "*;q=0", "xgzip", "identity"] {
+            assert!(!accepts_gzip(&headers(refused)), "{refused}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
+    }
 
     fn with_content_type(value: &str) -> HeaderMap {
         [(header::CONTENT_TYPE, value.parse().unwrap())].into_iter().collect()

@@ -13,6 +13,7 @@ mod media_type;
 mod metrics;
 mod notices;
 mod openapi;
+mod page;
 mod prometheus;
 mod respond;
 mod responses;
@@ -39,6 +40,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 pub use client_address::Proxies;
 pub use extract::parse_report;
 pub use openapi::DOCUMENT;
+pub use page::Pages;
 pub use prometheus::Form;
 pub use respond::{RequestIds, answer};
 pub use room::Room;
@@ -84,6 +86,10 @@ pub struct Shared {
     pub queries: Arc<Semaphore>,
     /// Memory of long answers and forms.
     pub room: Room,
+    /// Pages that were made already.
+    pub pages: Pages,
+    /// Address of Grafana, to which the page links.
+    pub grafana_url: Option<String>,
     /// Ids for requests.
     pub request_ids: RequestIds,
 }
@@ -139,11 +145,13 @@ type Routes = Vec<(&'static str, MethodRouter<AppState>)>;
 
 /// Routes that are open to everyone.
 fn open_routes() -> Routes {
-    vec![
+    let mut routes = vec![
         (collect::PATH, post(collect::collect)),
         ("/health", get(health::health)),
         ("/ready", get(health::ready)),
-    ]
+    ];
+    routes.extend(page::open_routes());
+    routes
 }
 
 /// Routes that `READ_TOKEN` closes.
@@ -163,6 +171,7 @@ fn reading_routes() -> Routes {
         ("/stats/adoption", get(stats::adoption)),
         ("/openapi.json", get(openapi::openapi_json)),
     ];
+    routes.extend(page::reading_routes());
     routes.extend(prometheus::routes());
     routes
 }

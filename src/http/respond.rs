@@ -85,7 +85,7 @@ pub async fn answer(state: &AppState, router: Router, request: Request) -> Respo
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -109,7 +109,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        http::{Peer, Proxies, Shared, room::Room, router},
+        http::{Pages, Peer, Proxies, Shared, room::Room, router},
         ingest::{Ingest, Limits},
         metrics::Metrics,
         storage::Database,
@@ -133,6 +133,8 @@ pub(super) mod tests {
             read_token: None,
             queries: Arc::new(Semaphore::new(1)),
             room: Room::default(),
+            pages: Pages::default(),
+            grafana_url: None,
             request_ids: RequestIds::default(),
         })
     }

@@ -1,5 +1,6 @@
 //! The server's own metrics, `telemetry_…`.
 
+mod health;
 mod upkeep;
 
 use std::{
@@ -25,6 +26,8 @@ use crate::{
     domain::{ClockState, Dropped, ReportKind},
     storage::{Database, Sample, Silence, Stored},
 };
+
+pub use health::Health;
 
 /// Beginning of the names of these metrics, before an underscore.
 const PREFIX: &str = "telemetry";

@@ -188,6 +188,15 @@ impl Database {
         Ok((std::fs::metadata(&self.path)?.len(), log_bytes))
     }
 
+    /// Space that is left for the database, in bytes.
+    ///
+    /// # Errors
+    /// The file system's error.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        let system = rustix::fs::statvfs(&self.path)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+
     /// A connection to read on.
     async fn reader(&self) -> sqlx::Result<Reader> {
         self.readers.acquire().await

@@ -6,7 +6,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::table::count;
 use crate::{
-    domain::{Dimension, Value},
+    domain::{Dimension, Hour, Value},
     storage::{
         Database, Result, json,
         profiles::{Numbered, find},
@@ -60,6 +60,23 @@ impl Database {
         let counts = counts(&mut snapshot).await?;
         let profiles = self.profiles_in(&mut snapshot).await?;
         Ok(breakdown(&profiles, &counts, dimension))
+    }
+
+    /// The first hour in which a report with a date came; the first hour of its day where the hours of that
+    /// day are not kept any more.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn first_hour(&self) -> Result<Option<Hour>> {
+        let first = sqlx::query!(
+            r#"SELECT
+                   (SELECT min(period) FROM rollups WHERE span = 24 AND period >= 0) AS "day: i64",
+                   (SELECT min(period) FROM rollups WHERE span = 1 AND period >= 0) AS "hour: i64""#
+        )
+        .fetch_one(&mut *self.reader().await?)
+        .await?;
+        let kept = |hour: &i64| first.day.is_none_or(|day| hour - day < 24);
+        Ok(first.hour.filter(kept).or(first.day).map(Hour::new))
     }
 
     /// Totals and some breakdowns that agree with each other.

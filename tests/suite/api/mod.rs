@@ -19,6 +19,7 @@ mod hostile;
 mod import_beside;
 mod limits;
 mod outages;
+mod page;
 mod privacy;
 mod promql;
 mod purge;

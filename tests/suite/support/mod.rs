@@ -67,6 +67,7 @@ pub fn config(folder: &TempDir) -> Config {
         instance_rate_limit_per_hour: 0,
         retention: None,
         cors_allowed_origins: Vec::new(),
+        grafana_url: None,
     }
 }
 

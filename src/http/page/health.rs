@@ -1,0 +1,44 @@
+//! The server's health, as a page shows it.
+
+use super::format::{Bytes, Count, Time};
+use crate::http::AppState;
+
+/// See [`crate::metrics::Health`].
+#[derive(Debug)]
+pub struct Health {
+    /// Time of the last report.
+    pub last_report: Option<Time>,
+    /// The same, while none comes although there used to be reports.
+    pub silent_since: Option<Time>,
+    /// Reports stored since the start.
+    pub stored: Count,
+    /// Reports turned away since the start, by reason.
+    pub refused: Vec<(String, Count)>,
+    /// Reports that wait for the writer.
+    pub waiting: Count,
+    /// Size of the database.
+    pub database: Bytes,
+    /// Space that is left for it.
+    pub free: Option<Bytes>,
+    /// Notice about the clock, where it is doubtful.
+    pub clock: Option<&'static str>,
+}
+
+impl Health {
+    /// The present health.
+    pub fn of(state: &AppState) -> Self {
+        let waiting = state.ingest.waiting();
+        let health = state.metrics.health(&state.database, waiting);
+        let refused = health.refused.into_iter();
+        Self {
+            last_report: health.last_report.map(Time),
+            silent_since: health.silent_since.map(Time),
+            stored: Count(health.stored),
+            refused: refused.map(|(reason, count)| (reason, Count(count))).collect(),
+            waiting: Count(waiting as u64),
+            database: Bytes(health.database_bytes),
+            free: health.free_bytes.map(Bytes),
+            clock: state.ingest.clock_state().notice(),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Pages for people. `html` makes an answer of a template and `assets` has what a page loads; the other files
+//! are the page of `GET /`: its `view`, its `numbers`, their `format`, and their `chart`s.
+
+mod assets;
+mod cache;
+mod chart;
+mod dashboard;
+mod format;
+mod health;
+mod html;
+mod numbers;
+mod view;
+
+use axum::routing::get;
+
+pub use cache::Pages;
+pub use html::Html;
+
+use super::Routes;
+
+/// Routes that are open to everyone.
+pub fn open_routes() -> Routes {
+    vec![(assets::PATH, get(assets::asset))]
+}
+
+/// Routes that `READ_TOKEN` closes.
+pub fn reading_routes() -> Routes {
+    vec![("/", get(dashboard::dashboard))]
+}

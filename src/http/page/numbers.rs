@@ -1,0 +1,299 @@
+//! The numbers of a view: read from storage, by the same functions as those of the JSON routes and of the
+//! Prometheus API.
+
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::view::{Periods, Range, View};
+use crate::{
+    domain::{
+        CalendarWindow, Dimension, Hour, Moment, OTHER, Profile, StartupTimes, Window, day_of,
+        newer_release,
+    },
+    storage::{Activity, CohortCount, Database, Groups, ReportFilter, Result, StoredReport},
+};
+
+/// Values that a list names; the others are one.
+const NAMED: usize = 10;
+/// Values that a filter offers.
+const CHOICES: usize = 200;
+/// Cohorts on the page.
+const COHORTS: i64 = 12;
+/// The latest reports on the page.
+const LATEST: u32 = 10;
+
+/// Values of a dimension with their counts, and those of all others as [`OTHER`], which is the last one.
+pub type ByValue<T> = Vec<(String, T)>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Numbers {
+    /// Periods of the range.
+    pub periods: Periods,
+    /// Starts in each period.
+    pub starts: Vec<u64>,
+    /// Seconds of each period in which the server was down or its clock was wrong.
+    pub outage_seconds: Vec<i64>,
+    /// Distinct instances of all time, whatever the filters.
+    pub instances: u64,
+    /// Active and returning instances at present.
+    pub activity: Activity,
+    /// The newest version that started within the filters, and the instances that ran it within 30 days.
+    pub newest_version: Option<(String, u64)>,
+    /// Instances that were active within 7 days at the end of each period, by version. `None` where that is
+    /// not known.
+    pub versions: ByValue<Vec<Option<u64>>>,
+    /// Instances that were active within 30 days, by value, for each of [`Numbers::BREAKDOWNS`].
+    pub breakdowns: Vec<ByValue<u64>>,
+    /// Startup times in each period.
+    pub startup: Vec<StartupTimes>,
+    /// Startup times of the range, by value, for each of [`Numbers::STARTUP_BY`].
+    pub startup_by: Vec<ByValue<StartupTimes>>,
+    /// The latest cohorts, whatever the filters.
+    pub cohorts: Vec<CohortCount>,
+    /// The latest reports of a start.
+    pub latest: Vec<StoredReport>,
+    /// Versions and architectures that are offered as filters.
+    pub choices: [Vec<String>; 2],
+}
+
+impl Numbers {
+    /// Dimensions whose values are listed.
+    pub const BREAKDOWNS: [Dimension; 5] = [
+        Dimension::ImageVersion,
+        Dimension::Architecture,
+        Dimension::DbType,
+        Dimension::ContainerRuntime,
+        Dimension::Os,
+    ];
+    /// Dimensions whose values' startup times are listed.
+    pub const STARTUP_BY: [Dimension; 2] = [Dimension::Architecture, Dimension::ImageVersion];
+
+    /// Reads the numbers of a view.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn read(database: &Database, now: Timestamp, view: &View) -> Result<Self> {
+        let first_report = match view.range() {
+            Range::All => database.first_hour().await?,
+            _ => None,
+        };
+        let periods = Periods::new(view.range(), now, first_report);
+        let fleet = Fleet::new(database, now, view).await?;
+        let moments = periods.moments();
+
+        let (_, all) = fleet.groups(None);
+        let starts = fleet.database.starts_at(&moments, &all).await?;
+        let startup = fleet.database.startup_at(&moments, &all).await?;
+        let begins = periods.begins.iter().map(|begin| begin.start_ms());
+        let outages = database.outages(periods.first().start_ms(), now.as_millisecond()).await?;
+        let ends = periods.begins.iter().skip(1).map(|begin| begin.start_ms());
+        let ends = ends.chain([now.as_millisecond()]);
+
+        let mut breakdowns = Vec::new();
+        for dimension in Self::BREAKDOWNS {
+            let by_value = fleet.active(dimension).await?;
+            breakdowns.push(ranked(by_value, |active| *active, |other, some| *other += some));
+        }
+        let mut startup_by = Vec::new();
+        for dimension in Self::STARTUP_BY {
+            let by_value = fleet.startup(dimension, periods.first()).await?;
+            startup_by.push(ranked(by_value, StartupTimes::count, add_times));
+        }
+        let instances = database.instances_at(&[Moment::Now]).await?;
+        let week = CalendarWindow::Week.first_day(day_of(now));
+        Ok(Self {
+            starts: changes(&starts, |later, earlier| later.saturating_sub(*earlier)),
+            outage_seconds: begins.zip(ends).map(|(a, b)| outages.within(a, b) / 1000).collect(),
+            instances: instances.first().copied().flatten().map_or(0, |[instances, _]| instances),
+            activity: fleet.activity().await?,
+            newest_version: fleet.newest_version().await?,
+            versions: fleet.versions(&moments).await?,
+            breakdowns,
+            startup: changes(&startup, |later, earlier| {
+                let mut between = later.clone();
+                between.subtract(earlier);
+                between
+            }),
+            startup_by,
+            cohorts: database.cohorts(week - 7 * (COHORTS - 1), week, usize::MAX).await?,
+            latest: fleet.latest().await?,
+            choices: [
+                fleet.choices(Dimension::ImageVersion).await?,
+                fleet.choices(Dimension::Architecture).await?,
+            ],
+            periods,
+        })
+    }
+
+    /// Startup times of the whole range.
+    pub fn startup_of_range(&self) -> StartupTimes {
+        let mut all = StartupTimes::default();
+        self.startup.iter().for_each(|times| add_times(&mut all, times));
+        all
+    }
+}
+
+/// The profiles of a view.
+struct Fleet<'a> {
+    database: &'a Database,
+    now: Timestamp,
+    view: &'a View,
+    profiles: Vec<(i64, Arc<Profile>)>,
+    all_profiles: Arc<Vec<(i64, Arc<Profile>)>>,
+}
+
+impl<'a> Fleet<'a> {
+    async fn new(database: &'a Database, now: Timestamp, view: &'a View) -> Result<Self> {
+        let all_profiles = database.profiles().await?;
+        let shown = all_profiles.iter().filter(|(_, profile)| view.shows(profile));
+        Ok(Self { database, now, view, profiles: shown.cloned().collect(), all_profiles })
+    }
+
+    /// Groups the profiles by the values of a dimension, or all in one group.
+    fn groups(&self, dimension: Option<Dimension>) -> (Vec<String>, Groups) {
+        groups(&self.profiles, dimension)
+    }
+
+    /// Active instances at present, of all profiles together.
+    async fn activity(&self) -> Result<Activity> {
+        let (_, all) = self.groups(None);
+        let table = self.database.activity_at(self.now, &[Moment::Now], &all).await?;
+        Ok(table.first().and_then(|row| row[0]).unwrap_or_default())
+    }
+
+    /// Instances that were active within 30 days, by value.
+    async fn active(&self, dimension: Dimension) -> Result<ByValue<u64>> {
+        let (values, groups) = self.groups(Some(dimension));
+        self.active_of(values, &groups).await
+    }
+
+    async fn active_of(&self, values: Vec<String>, groups: &Groups) -> Result<ByValue<u64>> {
+        let table = self.database.activity_at(self.now, &[Moment::Now], groups).await?;
+        let active = table
+            .iter()
+            .map(|row| row[0].map_or(0, |activity| activity.active[Window::LONGEST as usize]));
+        Ok(values.into_iter().zip(active).filter(|(_, active)| *active > 0).collect())
+    }
+
+    /// The values that a filter of a dimension offers: of the whole fleet, most active instances first.
+    async fn choices(&self, dimension: Dimension) -> Result<Vec<String>> {
+        let (values, groups) = groups(&self.all_profiles, Some(dimension));
+        let mut active = self.active_of(values, &groups).await?;
+        active.sort_by(|(a, n), (b, m)| (Reverse(n), a).cmp(&(Reverse(m), b)));
+        Ok(active.into_iter().take(CHOICES).map(|(value, _)| value).collect())
+    }
+
+    async fn newest_version(&self) -> Result<Option<(String, u64)>> {
+        let versions = self.active(Dimension::ImageVersion).await?;
+        let names = versions.iter().map(|(version, _)| version.clone());
+        let newest = names.fold(None, newer_release);
+        Ok(versions.into_iter().find(|(version, _)| Some(version) == newest.as_ref()))
+    }
+
+    async fn versions(&self, moments: &[Moment]) -> Result<ByValue<Vec<Option<u64>>>> {
+        let (values, groups) = self.groups(Some(Dimension::ImageVersion));
+        // A period shows the state at its end.
+        let ends = &moments[1..];
+        let table = self.database.activity_at(self.now, ends, &groups).await?;
+        let active = |activity: Option<Activity>| Some(activity?.active[Window::Week as usize]);
+        let rows = table.into_iter().map(|row| row.into_iter().map(active).collect());
+        let sum = |row: &Vec<Option<u64>>| row.iter().flatten().sum();
+        Ok(ranked(values.into_iter().zip(rows).collect(), sum, |other, some| {
+            for (other, some) in other.iter_mut().zip(some) {
+                *other = other.map_or(*some, |other| Some(other + some.unwrap_or(0)));
+            }
+        }))
+    }
+
+    async fn startup(&self, dimension: Dimension, from: Hour) -> Result<ByValue<StartupTimes>> {
+        let (values, groups) = self.groups(Some(dimension));
+        let moments = [Moment::At(from), Moment::Now];
+        let table = self.database.startup_at(&moments, &groups).await?;
+        let times = table.into_iter().map(|row| {
+            let [before, mut times] = <[StartupTimes; 2]>::try_from(row).unwrap_or_default();
+            times.subtract(&before);
+            times
+        });
+        Ok(values.into_iter().zip(times).filter(|(_, times)| times.count() > 0).collect())
+    }
+
+    async fn latest(&self) -> Result<Vec<StoredReport>> {
+        let filter = ReportFilter {
+            image_version: self.view.version(),
+            architecture: self.view.architecture(),
+            starts_only: true,
+            ..ReportFilter::default()
+        };
+        self.database.newest_reports(&filter, LATEST).await
+    }
+}
+
+fn groups(profiles: &[(i64, Arc<Profile>)], dimension: Option<Dimension>) -> (Vec<String>, Groups) {
+    let (mut values, mut places) = (Vec::new(), BTreeMap::new());
+    let groups = profiles.iter().map(|(number, profile)| {
+        let value = dimension.map_or("", |dimension| &**profile.get(dimension));
+        let place = *places.entry(value).or_insert_with(|| {
+            values.push(value.to_owned());
+            values.len() - 1
+        });
+        (*number, place)
+    });
+    let groups = groups.collect();
+    (values, groups)
+}
+
+/// Growth of a counter of the only group between each two moments that follow each other; none without a
+/// group.
+fn changes<T: Default + Clone>(table: &[Vec<T>], change: impl Fn(&T, &T) -> T) -> Vec<T> {
+    let row = table.first().map(Vec::as_slice).unwrap_or_default();
+    row.windows(2).map(|pair| change(&pair[1], &pair[0])).collect()
+}
+
+fn add_times(sum: &mut StartupTimes, times: &StartupTimes) {
+    sum.sum_ms += times.sum_ms;
+    for (sum, starts) in sum.buckets.iter_mut().zip(times.buckets) {
+        *sum += starts;
+    }
+}
+
+/// The values of the highest ranks in the order of these, and the others as one.
+fn ranked<T>(
+    mut by_value: ByValue<T>,
+    rank: impl Fn(&T) -> u64,
+    add: impl Fn(&mut T, &T),
+) -> ByValue<T> {
+    by_value.retain(|(_, count)| rank(count) > 0);
+    by_value.sort_by(|(a, n), (b, m)| {
+        (a == OTHER, Reverse(rank(n)), a).cmp(&(b == OTHER, Reverse(rank(m)), b))
+    });
+    let named = by_value.iter().take_while(|(value, _)| value != OTHER).count().min(NAMED);
+    let mut others = by_value.split_off(named).into_iter();
+    if let Some((_, mut other)) = others.next() {
+        others.for_each(|(_, some)| add(&mut other, &some));
+        by_value.push((OTHER.to_owned(), other));
+    }
+    by_value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_values_are_named() {
+        let add = |other: &mut u64, some: &u64| *other += some;
+        let mut many: ByValue<u64> = (1..=12).map(|n| (format!("v{n:02}"), n)).collect();
+        many.push((OTHER.into(), 50));
+        many.push(("none".into(), 0));
+        let ranked_many = ranked(many, |n| *n, add);
+        assert_eq!(ranked_many.len(), 11);
+        assert_eq!(ranked_many[0], ("v12".into(), 12));
+        assert_eq!(ranked_many[9], ("v03".into(), 3));
+        assert_eq!(ranked_many[10], (OTHER.into(), 50 + 2 + 1));
+        let few: ByValue<u64> = vec![("b".into(), 2), ("a".into(), 2), ("c".into(), 3)];
+        let names: Vec<_> = ranked(few, |n| *n, add).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["c", "a", "b"]);
+    }
+}
