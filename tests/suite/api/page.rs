@@ -237,10 +237,9 @@ async fn compare(app: &App, range: &str, interval: &str, hours: i64) {
         let returning = window["returning_instances"].as_f64().unwrap();
         assert_eq!(page.number(&format!("returning-{name}")), returning, "{name}");
     }
-    assert_eq!(
-        Some(page.number("returning-30d")),
-        panel(app, "Returning (30 d)", seconds, "").await
-    );
+    // A panel without a value is empty.
+    let returning = panel(app, "Returning (30 d)", seconds, "").await.unwrap_or(0.0);
+    assert_eq!(page.number("returning-30d"), returning);
     for (part, dimension) in [
         ("versions", "image_version"),
         ("architectures", "architecture"),
@@ -299,6 +298,8 @@ proptest! {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let app = App::start().await;
+            // The writer has looked at the clock before time passes.
+            app.report(&report(0, 0, 0, None)).await;
             for (hours, instance, version, architecture, startup) in reports {
                 app.pass(hours);
                 app.report(&report(instance, version, architecture, startup)).await;
