@@ -103,6 +103,13 @@ in
       description = "Origins that may read from a browser.";
     };
 
+    grafanaUrl = lib.mkOption {
+      type = lib.types.str;
+      default = "";
+      example = "https://grafana.example.com";
+      description = "Address of Grafana, to which the page of the server links; no link if empty.";
+    };
+
     logFormat = lib.mkOption {
       type = lib.types.enum [
         "text"
@@ -144,6 +151,7 @@ in
         INSTANCE_RATE_LIMIT_PER_HOUR = toString cfg.instanceRateLimitPerHour;
         RETENTION_DAYS = toString cfg.retentionDays;
         CORS_ALLOWED_ORIGINS = list cfg.corsAllowedOrigins;
+        GRAFANA_URL = cfg.grafanaUrl;
         LOG_FORMAT = cfg.logFormat;
         RUST_LOG = cfg.logFilter;
         SQLITE_TMPDIR = stateFolder;

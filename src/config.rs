@@ -193,7 +193,10 @@ fn origins(list: &str) -> Result<Origins, String> {
 }
 
 /// An address of HTTP or HTTPS, without the slash at its end.
-fn link(given: &str) -> Result<Link, String> {
+///
+/// # Errors
+/// One line that says what it is instead.
+pub fn link(given: &str) -> Result<Link, String> {
     let given = given.trim();
     if given.is_empty() {
         return Ok(Link(None));

@@ -14,10 +14,14 @@ use clap::{Args, Subcommand};
 use http::Uri;
 use include_dir::{Dir, include_dir};
 
+use crate::config::{Link, link};
+
 static EMBEDDED: Dir = include_dir!("$CARGO_MANIFEST_DIR/grafana");
 
 /// Folders that are written. Nothing else in the target changes, but for the list below.
 const FOLDERS: [&str; 2] = ["dashboards", "provisioning"];
+/// The link of the overview to the server's page, as the embedded file has it.
+const PAGE: &str = "\"http://localhost:8080/\"";
 /// Names the files that were written. The next version removes those that it has no more: two
 /// dashboards with one uid, an old file and a new one, and Grafana would load neither anew.
 const LIST: &str = ".provisioned";
@@ -45,6 +49,10 @@ struct Provision {
     /// Path of DIR/dashboards for Grafana; Grafana's own variable if not given
     #[arg(long, env = "TELEMETRY_DASHBOARDS", value_name = "TELEMETRY_DASHBOARDS")]
     dashboards: Option<String>,
+    /// Address of the server's page for a browser, to which the overview links; port 8080 of this
+    /// machine if not given
+    #[arg(long, env = "TELEMETRY_PAGE", value_name = "TELEMETRY_PAGE", default_value = "", value_parser = link)]
+    page: Link,
     /// Folder for `dashboards` and `provisioning`; created if missing
     dir: PathBuf,
 }
@@ -104,6 +112,10 @@ impl Provision {
             if let Some(value) = setting.as_deref().filter(|value| !value.is_empty()) {
                 text = text.replace(variable, &quoted(value));
             }
+        }
+        if let Some(page) = &self.page.0 {
+            let page = serde_json::Value::from(format!("{page}/"));
+            text = text.replace(PAGE, &page.to_string());
         }
         text.into_bytes()
     }

@@ -143,18 +143,16 @@ impl AppState {
 /// Paths, and the methods that each answers.
 type Routes = Vec<(&'static str, MethodRouter<AppState>)>;
 
-/// Routes that are open to everyone.
+/// Routes of the API that are open to everyone.
 fn open_routes() -> Routes {
-    let mut routes = vec![
+    vec![
         (collect::PATH, post(collect::collect)),
         ("/health", get(health::health)),
         ("/ready", get(health::ready)),
-    ];
-    routes.extend(page::open_routes());
-    routes
+    ]
 }
 
-/// Routes that `READ_TOKEN` closes.
+/// Routes of the API that `READ_TOKEN` closes.
 fn reading_routes() -> Routes {
     let mut routes = vec![
         ("/metrics", get(metrics::metrics)),
@@ -171,7 +169,6 @@ fn reading_routes() -> Routes {
         ("/stats/adoption", get(stats::adoption)),
         ("/openapi.json", get(openapi::openapi_json)),
     ];
-    routes.extend(page::reading_routes());
     routes.extend(prometheus::routes());
     routes
 }
@@ -183,8 +180,10 @@ fn router_of(routes: Routes) -> Router<AppState> {
 /// All routes, which pages of `origins` may read in a browser. [`answer`] calls it.
 pub fn router(state: &AppState, origins: &[HeaderValue]) -> Router {
     let reading = router_of(reading_routes())
+        .merge(router_of(page::reading_routes()))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     let mut routes = router_of(open_routes())
+        .merge(router_of(page::open_routes()))
         .merge(reading)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed);

@@ -99,6 +99,7 @@ fn a_start_that_fails_says_why_in_one_line() {
         ("INSTANCE_RATE_LIMIT_PER_HOUR", "many"),
         ("RETENTION_DAYS", "1.5"),
         ("CORS_ALLOWED_ORIGINS", "*"),
+        ("GRAFANA_URL", "grafana:3000"),
         ("LOG_FORMAT", "xml"),
         ("RUST_LOG", "==="),
         ("READ_TOKEN", "two words"),

@@ -161,6 +161,25 @@ fn a_given_address_stands_in_place_of_the_variable() {
 }
 
 #[test]
+fn the_overview_links_to_the_page_of_the_server() {
+    let folder = TempDir::new().unwrap();
+    let overview = Path::new("dashboards/overview.json");
+    let link = || -> serde_json::Value {
+        let board: serde_json::Value =
+            serde_json::from_str(&tree(folder.path())[overview]).unwrap();
+        board["links"][1]["url"].clone()
+    };
+    said(&mut provision(folder.path()));
+    assert_eq!(link(), "http://localhost:8080/");
+    said(provision(folder.path()).args(["--page", "https://telemetry.example.com/"]));
+    assert_eq!(link(), "https://telemetry.example.com/");
+    said(provision(folder.path()).env("TELEMETRY_PAGE", "http://10.0.0.1/base"));
+    assert_eq!(link(), "http://10.0.0.1/base/");
+    said(provision(folder.path()).env("TELEMETRY_PAGE", ""));
+    assert_eq!(link(), "http://localhost:8080/");
+}
+
+#[test]
 fn a_failure_is_reported_in_one_line() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
