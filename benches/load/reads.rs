@@ -27,6 +27,8 @@ const PATHS: [&str; 15] = [
     "/stats/cohorts",
     "/stats/adoption",
 ];
+/// The page of a year.
+const PAGES: [&str; 2] = ["/?range=1y, after a new report", "/?range=1y"];
 pub const REQUESTS: usize = 300;
 /// Days over which the reports are spread, until now.
 pub const DAYS: i64 = 365;
@@ -46,16 +48,17 @@ pub fn run(sizes: &[u64]) {
             (0..9).map(|_| Server::telemetry(&file).start.as_secs_f64() * 1000.0).collect();
         let server = Server::telemetry(&file);
         let usual = runtime.block_on(usual_version(&server.address));
-        let times: Vec<(f64, f64)> = PATHS
+        let mut times: Vec<(f64, f64)> = PATHS
             .iter()
             .map(|path| format!("http://{}{}", server.address, path.replace("{usual}", &usual)))
             .map(|url| runtime.block_on(time(&url, REQUESTS)))
             .collect();
+        times.extend(runtime.block_on(page(&server.address)));
         tables.push((reports, bytes, median(starts), server.memory("VmHWM"), times));
     }
     println!("\nRead routes, {REQUESTS} requests one after the other, p50 / p99 in ms");
     line("reports", tables.iter().map(|(reports, ..)| reports.to_string()));
-    for (row, path) in PATHS.iter().enumerate() {
+    for (row, path) in PATHS.into_iter().chain(PAGES).enumerate() {
         let times = tables.iter().map(|(.., times)| times[row]);
         line(path, times.map(|(p50, p99)| format!("{p50:.2} / {p99:.2}")));
     }
@@ -92,6 +95,23 @@ pub async fn time(url: &str, requests: usize) -> (f64, f64) {
     }
     times.sort_by(f64::total_cmp);
     (times[requests / 2], times[requests * 99 / 100])
+}
+
+/// Times of the page of a year: made anew after each of some reports, and kept.
+async fn page(address: &str) -> [(f64, f64); 2] {
+    const REPORTS: usize = 50;
+    let url = format!("http://{address}/?range=1y");
+    let client = reqwest::Client::new();
+    let mut times = Vec::with_capacity(REPORTS);
+    for number in 0..REPORTS {
+        let report = serde_json::json!({ "instance_id": format!("page-{number}") });
+        let collect = format!("http://{address}/collect");
+        let answer = client.post(collect).json(&report).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        times.push(time(&url, 1).await.0);
+    }
+    times.sort_by(f64::total_cmp);
+    [(times[REPORTS / 2], times[REPORTS * 99 / 100]), time(&url, REQUESTS).await]
 }
 
 /// A fleet with as many installations as give some `size` reports.
