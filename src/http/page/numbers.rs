@@ -48,7 +48,7 @@ pub struct Numbers {
     pub breakdowns: Vec<ByValue<u64>>,
     /// Startup times in each period.
     pub startup: Vec<StartupTimes>,
-    /// Startup times of the range, by value, for each of [`Numbers::STARTUP_BY`].
+    /// Startup times of the range, by architecture and by version.
     pub startup_by: Vec<ByValue<StartupTimes>>,
     /// The latest cohorts, whatever the filters.
     pub cohorts: Vec<CohortCount>,
@@ -67,8 +67,6 @@ impl Numbers {
         Dimension::ContainerRuntime,
         Dimension::Os,
     ];
-    /// Dimensions whose values' startup times are listed.
-    pub const STARTUP_BY: [Dimension; 2] = [Dimension::Architecture, Dimension::ImageVersion];
 
     /// Reads the numbers of a view.
     ///
@@ -83,40 +81,35 @@ impl Numbers {
         let fleet = Fleet::new(database, now, view).await?;
         let moments = periods.moments();
 
-        let (_, all) = fleet.groups(None);
-        let starts = fleet.database.starts_at(&moments, &all).await?;
-        let startup = fleet.database.startup_at(&moments, &all).await?;
         let begins = periods.begins.iter().map(|begin| begin.start_ms());
-        let outages = database.outages(periods.first().start_ms(), now.as_millisecond()).await?;
-        let ends = periods.begins.iter().skip(1).map(|begin| begin.start_ms());
-        let ends = ends.chain([now.as_millisecond()]);
-
+        let ends = begins.clone().skip(1).chain([now.as_millisecond()]);
+        // Each of these may read much, on a connection of its own.
+        let (starts, (startup, by_architecture), by_version, versions, outages) = tokio::try_join!(
+            fleet.starts(&moments),
+            fleet.startup_over_time(&moments),
+            fleet.startup(Dimension::ImageVersion, periods.first()),
+            fleet.versions(&moments),
+            database.outages(periods.first().start_ms(), now.as_millisecond()),
+        )?;
         let mut breakdowns = Vec::new();
         for dimension in Self::BREAKDOWNS {
             let by_value = fleet.active(dimension).await?;
             breakdowns.push(ranked(by_value, |active| *active, |other, some| *other += some));
         }
-        let mut startup_by = Vec::new();
-        for dimension in Self::STARTUP_BY {
-            let by_value = fleet.startup(dimension, periods.first()).await?;
-            startup_by.push(ranked(by_value, StartupTimes::count, add_times));
-        }
         let instances = database.instances_at(&[Moment::Now]).await?;
         let week = CalendarWindow::Week.first_day(day_of(now));
         Ok(Self {
-            starts: changes(&starts, |later, earlier| later.saturating_sub(*earlier)),
+            starts,
             outage_seconds: begins.zip(ends).map(|(a, b)| outages.within(a, b) / 1000).collect(),
             instances: instances.first().copied().flatten().map_or(0, |[instances, _]| instances),
             activity: fleet.activity().await?,
             newest_version: fleet.newest_version().await?,
-            versions: fleet.versions(&moments).await?,
+            versions,
             breakdowns,
-            startup: changes(&startup, |later, earlier| {
-                let mut between = later.clone();
-                between.subtract(earlier);
-                between
-            }),
-            startup_by,
+            startup,
+            startup_by: [by_architecture, by_version]
+                .map(|by_value| ranked(by_value, StartupTimes::count, add_times))
+                .into(),
             cohorts: database.cohorts(week - 7 * (COHORTS - 1), week, usize::MAX).await?,
             latest: fleet.latest().await?,
             choices: [
@@ -207,6 +200,37 @@ impl<'a> Fleet<'a> {
         }))
     }
 
+    /// Starts between each two moments.
+    async fn starts(&self, moments: &[Moment]) -> Result<Vec<u64>> {
+        let (_, all) = self.groups(None);
+        let table = self.database.starts_at(moments, &all).await?;
+        let row = table.first().map(Vec::as_slice).unwrap_or_default();
+        Ok(row.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect())
+    }
+
+    /// Startup times between each two moments, and of all that time by architecture.
+    async fn startup_over_time(
+        &self,
+        moments: &[Moment],
+    ) -> Result<(Vec<StartupTimes>, ByValue<StartupTimes>)> {
+        let (values, groups) = self.groups(Some(Dimension::Architecture));
+        let table = self.database.startup_at(moments, &groups).await?;
+        let mut over_time = vec![StartupTimes::default(); moments.len() - 1];
+        let mut by_value = Vec::new();
+        for (value, row) in values.into_iter().zip(table) {
+            let mut all = StartupTimes::default();
+            for (sum, pair) in over_time.iter_mut().zip(row.windows(2)) {
+                let mut between = pair[1].clone();
+                between.subtract(&pair[0]);
+                add_times(sum, &between);
+                add_times(&mut all, &between);
+            }
+            by_value.push((value, all));
+        }
+        Ok((over_time, by_value))
+    }
+
+    /// Startup times from an hour on, by value.
     async fn startup(&self, dimension: Dimension, from: Hour) -> Result<ByValue<StartupTimes>> {
         let (values, groups) = self.groups(Some(dimension));
         let moments = [Moment::At(from), Moment::Now];
@@ -242,13 +266,6 @@ fn groups(profiles: &[(i64, Arc<Profile>)], dimension: Option<Dimension>) -> (Ve
     });
     let groups = groups.collect();
     (values, groups)
-}
-
-/// Growth of a counter of the only group between each two moments that follow each other; none without a
-/// group.
-fn changes<T: Default + Clone>(table: &[Vec<T>], change: impl Fn(&T, &T) -> T) -> Vec<T> {
-    let row = table.first().map(Vec::as_slice).unwrap_or_default();
-    row.windows(2).map(|pair| change(&pair[1], &pair[0])).collect()
 }
 
 fn add_times(sum: &mut StartupTimes, times: &StartupTimes) {
