@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, AppState, Pages, Proxies, QUERIES_AT_ONCE, RequestIds, Room, Shared},
+    http::{self, AppState, Attempts, Pages, Proxies, QUERIES_AT_ONCE, RequestIds, Room, Shared},
     ingest::{Ingest, Limits},
     metrics::Metrics,
     storage::Database,
@@ -86,6 +86,7 @@ pub async fn run(
         clock,
         proxies: Proxies::new(config.trusted_proxies.clone()),
         read_token: config.read_token.clone(),
+        attempts: Attempts::default(),
         queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE)),
         room: Room::default(),
         pages: Pages::default(),

@@ -48,7 +48,7 @@ pub struct ServeSettings {
     /// Address to listen on
     #[arg(long, env, value_name = "SERVER_ADDRESS", default_value = "0.0.0.0:8080")]
     pub server_address: SocketAddr,
-    /// Bearer token for all routes but POST /collect, /health and /ready; none if empty
+    /// Token for all routes but POST /collect, /health and /ready; none if empty
     #[arg(long, env, value_name = "READ_TOKEN", hide_env_values = true)]
     pub read_token: Option<String>,
     /// File that holds the bearer token

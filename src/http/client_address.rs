@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::notices::Notices;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Networks from which no client on the internet comes, but a proxy beside the server does.
 const PRIVATE: [IpNet; 9] = [
@@ -22,7 +23,7 @@ const PRIVATE: [IpNet; 9] = [
     IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
 ];
 
-/// Networks whose `X-Forwarded-For` is believed.
+/// Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
 #[derive(Debug)]
 pub struct Proxies {
     trusted: Vec<IpNet>,
@@ -62,6 +63,14 @@ impl Proxies {
             return Some(peer);
         }
         self.forwarded(headers).inspect_err(|situation| self.notices.log(*situation)).ok()
+    }
+
+    /// Returns whether a trusted proxy says that the client came by TLS. The first value is about the
+    /// proxy that the client sees.
+    pub fn has_tls(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let scheme = headers.get(FORWARDED_PROTO).and_then(|value| value.to_str().ok());
+        let first = scheme.and_then(|schemes| schemes.split(',').next()).unwrap_or_default();
+        self.trusts(peer.to_canonical()) && first.trim().eq_ignore_ascii_case("https")
     }
 
     fn forwarded(&self, headers: &HeaderMap) -> Result<IpAddr, Situation> {
@@ -135,6 +144,21 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &["::ffff:198.51.100.7"]), "198.51.100.7");
         // A client of the local network that is not trusted is a client.
         assert_eq!(seen("10.0.0.1", &["192.168.0.9"]), "192.168.0.9");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_whether_there_is_tls() {
+        for (peer, schemes, tls) in [
+            ("10.0.0.1", "https", true),
+            ("::ffff:10.0.0.1", "HTTPS , http", true),
+            ("10.0.0.1", "http,https", false),
+            ("10.0.0.1", "", false),
+            ("192.0.2.1", "https", false),
+        ] {
+            let headers = [(FORWARDED_PROTO, schemes.parse().unwrap())].into_iter().collect();
+            assert_eq!(proxies().has_tls(peer.parse().unwrap(), &headers), tls, "{schemes}");
+        }
+        assert!(!proxies().has_tls("10.0.0.1".parse().unwrap(), &HeaderMap::new()));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum ApiError {
     InvalidParameter(String),
     /// The token is missing or wrong.
     Unauthorized,
+    /// A page of another site sent the form.
+    OtherSite,
     /// No such route.
     NotFound,
     /// The route has other methods.
@@ -101,6 +103,9 @@ impl ApiError {
             Self::Unauthorized => {
                 (S::UNAUTHORIZED, "/problems/unauthorized", "A valid token is needed")
             }
+            Self::OtherSite => {
+                (S::FORBIDDEN, "/problems/other-site", "The form came from another site")
+            }
             Self::NotFound => (S::NOT_FOUND, "/problems/not-found", "There is no such route"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
@@ -158,6 +163,9 @@ impl ApiError {
                 several => format!("{} fields break a rule.", several.len()),
             },
             Self::Unauthorized => "Send the token as Authorization: Bearer <token>.".into(),
+            Self::OtherSite => {
+                "Sign in and out on this server's own pages; a proxy must pass Host on.".into()
+            }
             Self::NotFound => "See /openapi.json for the routes.".into(),
             Self::MethodNotAllowed => "See the Allow header for the methods.".into(),
             Self::TooSlow => "The request did not end within its time limit.".into(),
@@ -218,9 +226,7 @@ impl IntoResponse for ApiError {
         response.extensions_mut().insert(Problem { kind, cause });
         let headers = response.headers_mut();
         if let Some(retry_after) = retry_after {
-            // Whole seconds, rounded up: a client that comes back then is let in.
-            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            headers.insert(header::RETRY_AFTER, whole_seconds(retry_after).into());
         }
         if encoded {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -230,6 +236,11 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// A time in whole seconds, rounded up: a client that comes back then is let in.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
 impl From<storage::Error> for ApiError {

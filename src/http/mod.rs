@@ -1,5 +1,6 @@
 //! The HTTP interface: the only module that knows axum. One file a resource.
 
+mod attempts;
 mod auth;
 mod client_address;
 mod collect;
@@ -20,6 +21,8 @@ mod responses;
 mod room;
 mod scrape;
 mod server;
+mod session;
+mod sign_in;
 mod stats;
 
 use std::sync::Arc;
@@ -37,6 +40,7 @@ use tokio::{
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+pub use attempts::Attempts;
 pub use client_address::Proxies;
 pub use extract::parse_report;
 pub use openapi::DOCUMENT;
@@ -82,6 +86,8 @@ pub struct Shared {
     pub proxies: Proxies,
     /// Token that opens the read routes.
     pub read_token: Option<String>,
+    /// Limit of attempts to sign in.
+    pub attempts: Attempts,
     /// Turns of requests that may read much; see [`QUERIES_AT_ONCE`].
     pub queries: Arc<Semaphore>,
     /// Memory of long answers and forms.
@@ -185,6 +191,7 @@ pub fn router(state: &AppState, origins: &[HeaderValue]) -> Router {
     let mut routes = router_of(open_routes())
         .merge(router_of(page::open_routes()))
         .merge(reading)
+        .merge(router_of(sign_in::routes()))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed);
     if !origins.is_empty() {

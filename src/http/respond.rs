@@ -109,7 +109,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        http::{Pages, Peer, Proxies, Shared, room::Room, router},
+        http::{Attempts, Pages, Peer, Proxies, Shared, room::Room, router},
         ingest::{Ingest, Limits},
         metrics::Metrics,
         storage::Database,
@@ -131,6 +131,7 @@ pub(super) mod tests {
             clock,
             proxies: Proxies::new(Vec::new()),
             read_token: None,
+            attempts: Attempts::default(),
             queries: Arc::new(Semaphore::new(1)),
             room: Room::default(),
             pages: Pages::default(),

@@ -71,9 +71,9 @@ impl<C: Clock + Clone> Limits<C> {
     pub fn with_clock(client_per_minute: u32, instance_per_hour: u32, clock: &C) -> Self {
         Self {
             clients: NonZeroU32::new(client_per_minute)
-                .map(|limit| Limiter::new(Quota::per_minute(limit), clock.clone())),
+                .map(|limit| Limiter::new(Quota::per_minute(limit), REMEMBERED, clock.clone())),
             instances: NonZeroU32::new(instance_per_hour)
-                .map(|limit| Limiter::new(Quota::per_hour(limit), clock.clone())),
+                .map(|limit| Limiter::new(Quota::per_hour(limit), REMEMBERED, clock.clone())),
             hidden: NonZeroU32::new(client_per_minute).map(|limit| {
                 let quota = Quota::per_minute(limit.max(HIDDEN_PER_MINUTE));
                 RateLimiter::direct_with_clock(quota, clock.clone())
@@ -128,20 +128,23 @@ pub fn client_network(address: IpAddr) -> IpAddr {
 /// A rate limit by key. Keys are hashed with a secret of this process, so that nobody can
 /// choose two that collide.
 #[derive(Debug)]
-struct Limiter<C: Clock> {
+pub struct Limiter<C: Clock = DefaultClock> {
     rate: RateLimiter<u64, Remembered, C, NoOpMiddleware<C::Instant>>,
     hasher: RandomState,
 }
 
 impl<C: Clock> Limiter<C> {
-    fn new(quota: Quota, clock: C) -> Self {
-        Self {
-            rate: RateLimiter::new(quota, Remembered::default(), clock),
-            hasher: RandomState::new(),
-        }
+    /// A limit on each of so many keys.
+    pub fn new(quota: Quota, remembered: NonZeroUsize, clock: C) -> Self {
+        let remembered = Remembered(Mutex::new(LruCache::new(remembered)));
+        Self { rate: RateLimiter::new(quota, remembered, clock), hasher: RandomState::new() }
     }
 
-    fn check(&self, key: impl Hash) -> Result<(), Duration> {
+    /// Counts against a key.
+    ///
+    /// # Errors
+    /// The time until it has some left.
+    pub fn check(&self, key: impl Hash) -> Result<(), Duration> {
         self.rate
             .check_key(&self.hasher.hash_one(key))
             .map_err(|until| until.wait_time_from(self.rate.clock().now()))
@@ -150,12 +153,6 @@ impl<C: Clock> Limiter<C> {
 
 /// The limiter's state by key. It is bounded, unlike the limiter's own stores.
 struct Remembered(Mutex<LruCache<u64, Nanos>>);
-
-impl Default for Remembered {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED)))
-    }
-}
 
 impl std::fmt::Debug for Remembered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -19,7 +19,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-pub use limits::{Limited, Limits, client_network};
+pub use limits::{Limited, Limiter, Limits, client_network};
 
 use crate::{
     clock::Clock,

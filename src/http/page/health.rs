@@ -22,6 +22,8 @@ pub struct Health {
     pub free: Option<Bytes>,
     /// Notice about the clock, where it is doubtful.
     pub clock: Option<&'static str>,
+    /// True where reading takes a token, so that there is a session to end.
+    pub closed: bool,
 }
 
 impl Health {
@@ -39,6 +41,7 @@ impl Health {
             database: Bytes(health.database_bytes),
             free: health.free_bytes.map(Bytes),
             clock: state.ingest.clock_state().notice(),
+            closed: state.read_token.is_some(),
         }
     }
 }

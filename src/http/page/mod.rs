@@ -1,7 +1,7 @@
 //! Pages for people. `html` makes an answer of a template and `assets` has what a page loads; the other files
 //! are the page of `GET /`: its `view`, its `numbers`, their `format`, and their `chart`s.
 
-mod assets;
+pub mod assets;
 mod cache;
 mod chart;
 mod dashboard;

@@ -29,5 +29,6 @@ mod reads;
 mod reference;
 mod rollups;
 mod scrape;
+mod sign_in;
 mod simulate;
 mod values;
