@@ -75,9 +75,15 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
-    let (ingest, writer) =
-        Ingest::start(&database, clock.clone(), config.retention, Arc::clone(&metrics))
-            .context("cannot start the writer")?;
+    let (retention, public_minimum) = (config.retention, config.public_minimum);
+    let (ingest, writer) = Ingest::start(
+        &database,
+        clock.clone(),
+        retention,
+        public_minimum,
+        Arc::clone(&metrics),
+    )
+    .context("cannot start the writer")?;
     let state = AppState::new(Shared {
         database: database.clone(),
         ingest: ingest.clone(),

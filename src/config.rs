@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser};
 use http::HeaderValue;
 use ipnet::{IpNet, Ipv4Net};
 use jiff::SignedDuration;
@@ -66,6 +66,22 @@ pub struct ServeSettings {
     /// Age in days at which single reports are pruned; their counts stay; no pruning if 0
     #[arg(long, env, value_name = "RETENTION_DAYS", default_value_t = 0)]
     pub retention_days: u16,
+    /// Shows rounded totals and breakdowns to everybody, at /public
+    #[arg(
+        long,
+        env,
+        value_name = "PUBLIC_VIEW",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new(),
+        action = ArgAction::Set
+    )]
+    pub public_view: bool,
+    /// Smallest group of instances that the public view shows, and the step of its counts
+    #[arg(long, env, value_name = "PUBLIC_MINIMUM", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub public_minimum: u32,
     /// Origins (separated by commas) that may read from a browser
     #[arg(long, env, value_name = "CORS_ALLOWED_ORIGINS", default_value = "", value_parser = origins)]
     pub cors_allowed_origins: Origins,
@@ -103,6 +119,8 @@ pub struct Config {
     pub instance_rate_limit_per_hour: u32,
     /// Age at which single reports are pruned.
     pub retention: Option<SignedDuration>,
+    /// Smallest group of instances that the public view shows; `None` where it is off.
+    pub public_minimum: Option<u64>,
     /// Origins that may read from a browser.
     pub cors_allowed_origins: Vec<HeaderValue>,
     /// Address of Grafana.
@@ -124,6 +142,7 @@ impl ServeSettings {
             rate_limit_per_minute: self.rate_limit_per_minute,
             instance_rate_limit_per_hour: self.instance_rate_limit_per_hour,
             retention: (days > 0).then(|| SignedDuration::from_hours(24 * days)),
+            public_minimum: self.public_view.then(|| self.public_minimum.into()),
             cors_allowed_origins: self.cors_allowed_origins.0,
             grafana_url: self.grafana_url.0,
         })

@@ -153,6 +153,7 @@ mod tests {
                 "TRUSTED_PROXIES" => "10.0.0.0/8",
                 "CORS_ALLOWED_ORIGINS" => "https://example.com",
                 "LOG_FORMAT" => "json",
+                "PUBLIC_VIEW" => "true",
                 "TELEMETRY_URL" => "http://telemetry:8080",
                 // A number, or any text.
                 _ => "7",

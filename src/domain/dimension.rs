@@ -9,7 +9,9 @@ use super::normal_form;
 pub const OTHER: &str = "other";
 
 /// Field of a report that it is counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
     /// Version of the Mattermost image.

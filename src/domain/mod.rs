@@ -11,6 +11,7 @@ mod instance_id;
 mod normal_form;
 mod outage;
 mod profile;
+mod public_numbers;
 mod quantile;
 mod release;
 mod report;
@@ -33,6 +34,9 @@ pub use instance_id::{InstanceId, MAX_ID_CHARS};
 pub use normal_form::UNKNOWN;
 pub use outage::{BEFORE_RECORDS, Outage, OutageTimes};
 pub use profile::Profile;
+pub use public_numbers::{
+    ExactCounts, PublicAdoption, PublicCounts, PublicGroup, PublicNumbers,
+};
 pub use quantile::histogram_quantile;
 pub use release::{is_plausible_release, is_release, newer_release};
 pub use report::{Accepted, MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salvaged};

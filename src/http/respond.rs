@@ -122,7 +122,7 @@ pub(super) mod tests {
         let metrics = Arc::new(Metrics::new());
         let clock = Clock::system();
         let (ingest, _) =
-            Ingest::start(&database, clock.clone(), None, Arc::clone(&metrics)).unwrap();
+            Ingest::start(&database, clock.clone(), None, None, Arc::clone(&metrics)).unwrap();
         AppState::new(Shared {
             database,
             ingest,

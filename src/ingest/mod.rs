@@ -72,6 +72,7 @@ impl Ingest {
         database: &Database,
         clock: Clock,
         retention: Option<SignedDuration>,
+        public_minimum: Option<u64>,
         metrics: Arc<Metrics>,
     ) -> io::Result<(Self, oneshot::Receiver<storage::Result<()>>)> {
         let (queue, waiting) = mpsc::channel(QUEUE);
@@ -79,7 +80,9 @@ impl Ingest {
         let failing = Arc::new(AtomicBool::new(false));
         let state = Arc::new(Mutex::new(ClockState::Unconfirmed));
         let watch = ClockWatch::new(clock, Arc::clone(&state), Arc::clone(&metrics));
-        let writer = WriterThread::new(database, watch, retention, metrics, Arc::clone(&failing));
+        let failed = Arc::clone(&failing);
+        let writer =
+            WriterThread::new(database, watch, retention, public_minimum, metrics, failed);
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // The receiver may be gone.
@@ -154,7 +157,7 @@ mod tests {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
-        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, metrics).unwrap();
+        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();
         ingest.store(report(0)).await.unwrap();
 
         let options = SqliteConnectOptions::new().filename(database.path());
@@ -195,7 +198,7 @@ mod tests {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
-        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, metrics).unwrap();
+        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();
         let reports = 10 * INDEXED_AT_ONCE;
         let stored = join_all((0..reports).map(|id| ingest.store(report(id)))).await;
         assert!(stored.iter().all(Result::is_ok));

@@ -78,6 +78,8 @@ pub struct WriterThread {
     orders_fail: bool,
     recounting: Recounting,
     retention: Option<SignedDuration>,
+    /// Smallest group of the public view; `None` where that is off.
+    public_minimum: Option<u64>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
     /// Time up to which running is counted, by the monotonic clock.
@@ -101,6 +103,7 @@ impl WriterThread {
         database: &Database,
         clock: ClockWatch,
         retention: Option<SignedDuration>,
+        public_minimum: Option<u64>,
         metrics: Arc<Metrics>,
         failing: Arc<AtomicBool>,
     ) -> Self {
@@ -113,6 +116,7 @@ impl WriterThread {
             recounting: Recounting::default(),
             orders_fail: false,
             retention,
+            public_minimum,
             metrics,
             failing,
             ran_until: Instant::now(),

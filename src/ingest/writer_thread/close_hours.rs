@@ -68,7 +68,8 @@ impl WriterThread {
             Ok(Step::Closed) => Closing::Done,
             Ok(Step::Next) => Closing::Next,
             Ok(Step::Take(ends)) => {
-                Closing::Taking(Box::pin(self.database.clone().take_snapshots(ends)))
+                let taking = self.database.clone().take_snapshots(ends, self.public_minimum);
+                Closing::Taking(Box::pin(taking))
             }
             Err(_) => Closing::Failed(Instant::now() + CLOSED_AGAIN),
         };

@@ -6,7 +6,10 @@
 use jiff::Timestamp;
 use sqlx::Connection as _;
 
-use super::snapshots::{self, ENDS_AT_A_TIME, Ends, Taken};
+use super::{
+    public_numbers,
+    snapshots::{self, ENDS_AT_A_TIME, Ends, Taken},
+};
 use crate::{
     domain::Hour,
     storage::{
@@ -88,7 +91,8 @@ impl Open {
             // Years without a report are one step.
             let rests = before.as_ref().is_some_and(|fleet| fleet.rests(last.number()));
             let until = if rests { until } else { until.min(last.plus(ENDS_AT_A_TIME)) };
-            return Ok(Step::Take(Ends { first: next, last: until, before }));
+            let midnight = Some(now.day()).filter(|midnight| (next..=until).contains(midnight));
+            return Ok(Step::Take(Ends { first: next, last: until, before, midnight }));
         }
         self.fleet = None;
         Ok(if roll_up_hours(self, now).await? { Step::Next } else { Step::Closed })
@@ -97,6 +101,9 @@ impl Open {
     async fn keep(&mut self, taken: Taken) -> sqlx::Result<()> {
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         snapshots::store(&mut transaction, &taken).await?;
+        if let Some((midnight, numbers)) = &taken.public {
+            public_numbers::publish(&mut transaction, *midnight, numbers).await?;
+        }
         closed_until(&mut transaction, taken.last).await?;
         transaction.commit().await?;
         self.closed_hour = Some(taken.last);

@@ -10,6 +10,7 @@ mod instance_changes;
 mod orders;
 mod outages;
 mod pace;
+mod public_numbers;
 mod purge;
 mod quarantine;
 mod rebuild_snapshots;

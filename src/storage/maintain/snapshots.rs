@@ -8,7 +8,7 @@
 use sqlx::SqliteConnection;
 
 use crate::{
-    domain::{Hour, Window},
+    domain::{Hour, PublicNumbers, Window},
     storage::{
         Database, Result,
         write::{Fleet, Snapshot},
@@ -28,6 +28,8 @@ pub struct Ends {
     pub last: Hour,
     /// State at the end before the first, if it is known.
     pub before: Option<Fleet>,
+    /// The end of the last day that is over, if it is one of them.
+    pub midnight: Option<Hour>,
 }
 
 /// Snapshots that are not stored yet.
@@ -38,15 +40,26 @@ pub struct Taken {
     /// State at the last end.
     pub fleet: Fleet,
     snapshots: Vec<Snapshot>,
+    /// Numbers of the public view of the day that ends at a midnight.
+    pub public: Option<(Hour, PublicNumbers)>,
 }
 
 impl Database {
-    /// Takes the snapshots of some ends, beside the reports that are being stored.
+    /// Takes the snapshots of some ends, beside the reports that are being stored. With `public_minimum`
+    /// the numbers of the public view are made at the end of a day.
     ///
     /// # Errors
     /// The database's error.
-    pub async fn take_snapshots(self, ends: Ends) -> Result<Taken> {
-        Ok(take(&mut *self.reader().await?, ends).await?)
+    pub async fn take_snapshots(self, ends: Ends, public_minimum: Option<u64>) -> Result<Taken> {
+        let public = match ends.midnight.zip(public_minimum) {
+            Some((midnight, minimum)) => {
+                let numbers = self.make_public_numbers(midnight, minimum).await?;
+                numbers.map(|numbers| (midnight, numbers))
+            }
+            None => None,
+        };
+        let taken = take(&mut *self.reader().await?, ends).await?;
+        Ok(Taken { public, ..taken })
     }
 }
 
@@ -68,7 +81,7 @@ pub async fn take(connection: &mut SqliteConnection, ends: Ends) -> sqlx::Result
         }
         end = if fleet.rests(end) { next_change(connection, end).await? } else { end + 1 };
     }
-    Ok(Taken { last: ends.last, fleet, snapshots })
+    Ok(Taken { last: ends.last, fleet, snapshots, public: None })
 }
 
 /// The end of the next hour from `end` on in which an instance was seen.

@@ -9,6 +9,7 @@ mod instances_at;
 mod newest_reports;
 mod outages;
 mod profiles;
+mod public_numbers;
 mod samples;
 mod starts_at;
 mod startup;
