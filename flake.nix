@@ -186,6 +186,7 @@
                 readTokenFile = "/run/keys/telemetry-token";
                 trustedProxies = [ "127.0.0.1/32" ];
                 retentionDays = 365;
+                publicView = true;
               };
             }
           ];

@@ -3,6 +3,7 @@
 let
   lib = {
     inherit (builtins) concatStringsSep mapAttrs replaceStrings;
+    boolToString = value: if value then "true" else "false";
     getExe = package: "${package}/bin/mattermost-telemetry";
     hasInfix = part: text: builtins.length (builtins.split part text) > 1;
     hasPrefix = start: text: builtins.substring 0 (builtins.stringLength start) text == start;
@@ -20,6 +21,7 @@ let
       nullOr = _: null;
       listOf = _: null;
       enum = _: null;
+      ints.positive = null;
       ints.unsigned = null;
       ints.u16 = null;
     };
@@ -71,6 +73,9 @@ builtins.all (correct: correct) [
   (is "https://a.example,https://%%b.example" percent.environment.CORS_ALLOWED_ORIGINS)
   (is "%d/read-token" percent.environment.READ_TOKEN_FILE)
   (is [ "read-token:/run/keys/100%%" ] percent.serviceConfig.LoadCredential)
+  # The public view is off unless it is switched on.
+  (is "false" (unit { }).environment.PUBLIC_VIEW)
+  (is "true" (unit { publicView = true; }).environment.PUBLIC_VIEW)
   # A board without a battery clock boots in the past.
   (is [ "network-online.target" "time-sync.target" ] (unit { }).after)
   (is [ "network-online.target" "time-sync.target" ] (unit { }).wants)

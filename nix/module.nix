@@ -96,6 +96,18 @@ in
       description = "Age in days at which single reports are pruned; their counts stay; no pruning if 0.";
     };
 
+    publicView = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Whether everybody may read rounded totals and breakdowns, at `/public`.";
+    };
+
+    publicMinimum = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = 5;
+      description = "Smallest group of instances that the public view shows, and the step of its counts.";
+    };
+
     corsAllowedOrigins = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
@@ -150,6 +162,8 @@ in
         RATE_LIMIT_PER_MINUTE = toString cfg.rateLimitPerMinute;
         INSTANCE_RATE_LIMIT_PER_HOUR = toString cfg.instanceRateLimitPerHour;
         RETENTION_DAYS = toString cfg.retentionDays;
+        PUBLIC_VIEW = lib.boolToString cfg.publicView;
+        PUBLIC_MINIMUM = toString cfg.publicMinimum;
         CORS_ALLOWED_ORIGINS = list cfg.corsAllowedOrigins;
         GRAFANA_URL = cfg.grafanaUrl;
         LOG_FORMAT = cfg.logFormat;

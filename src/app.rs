@@ -12,7 +12,10 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
-    http::{self, AppState, Attempts, Pages, Proxies, QUERIES_AT_ONCE, RequestIds, Room, Shared},
+    http::{
+        self, AppState, Attempts, Pages, Proxies, PublicView, QUERIES_AT_ONCE, RequestIds, Room,
+        Shared,
+    },
     ingest::{Ingest, Limits},
     metrics::Metrics,
     storage::Database,
@@ -76,14 +79,9 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let (retention, public_minimum) = (config.retention, config.public_minimum);
-    let (ingest, writer) = Ingest::start(
-        &database,
-        clock.clone(),
-        retention,
-        public_minimum,
-        Arc::clone(&metrics),
-    )
-    .context("cannot start the writer")?;
+    let (ingest, writer) =
+        Ingest::start(&database, clock.clone(), retention, public_minimum, Arc::clone(&metrics))
+            .context("cannot start the writer")?;
     let state = AppState::new(Shared {
         database: database.clone(),
         ingest: ingest.clone(),
@@ -93,6 +91,7 @@ pub async fn run(
         proxies: Proxies::new(config.trusted_proxies.clone()),
         read_token: config.read_token.clone(),
         attempts: Attempts::default(),
+        public: public_minimum.map(|minimum| PublicView { minimum, retention }),
         queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE)),
         room: Room::default(),
         pages: Pages::default(),

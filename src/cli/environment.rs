@@ -154,6 +154,7 @@ mod tests {
                 "CORS_ALLOWED_ORIGINS" => "https://example.com",
                 "LOG_FORMAT" => "json",
                 "PUBLIC_VIEW" => "true",
+                "GRAFANA_URL" | "TELEMETRY_PAGE" => "https://grafana.example.com",
                 "TELEMETRY_URL" => "http://telemetry:8080",
                 // A number, or any text.
                 _ => "7",

@@ -3,6 +3,7 @@
 //! Pure: no IO, no clock, no randomness.
 
 mod calendar;
+mod collected;
 mod correction;
 mod dimension;
 mod dropped;
@@ -26,6 +27,7 @@ mod well_known;
 mod window;
 
 pub use calendar::{CalendarWindow, day_of, day_of_ms, start_of_day};
+pub use collected::{Collected, Kept, collected};
 pub use correction::{Correction, Corrections};
 pub use dimension::{Dimension, OTHER};
 pub use dropped::Dropped;
@@ -34,9 +36,7 @@ pub use instance_id::{InstanceId, MAX_ID_CHARS};
 pub use normal_form::UNKNOWN;
 pub use outage::{BEFORE_RECORDS, Outage, OutageTimes};
 pub use profile::Profile;
-pub use public_numbers::{
-    ExactCounts, PublicAdoption, PublicCounts, PublicGroup, PublicNumbers,
-};
+pub use public_numbers::{ExactCounts, PublicAdoption, PublicCounts, PublicGroup, PublicNumbers};
 pub use quantile::histogram_quantile;
 pub use release::{is_plausible_release, is_release, newer_release};
 pub use report::{Accepted, MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salvaged};

@@ -133,14 +133,23 @@ impl PublicNumbers {
 
 impl PublicCounts {
     fn new(exact: &ExactCounts, minimum: u64) -> Self {
-        let instances = exact.instances.iter().map(|(_, instances)| instances).sum();
-        // A few instances may have many starts.
-        let starts = if instances < minimum { 0 } else { rounded(exact.starts, minimum) };
+        let total = exact.instances.iter().map(|(_, instances)| instances).sum();
         let breakdowns = BREAKDOWNS.map(|dimension| (dimension, groups(exact, dimension, minimum)));
-        // A step less where the difference would show that there are instances in none of the groups.
-        let most = breakdowns.iter().map(|(_, groups)| without_rest(groups, minimum)).min();
-        let instances = rounded(most.map_or(instances, |most| most.min(instances)), minimum);
-        Self { starts, instances, breakdowns: breakdowns.into() }
+        let mut breakdowns = BTreeMap::from(breakdowns);
+        // No sum is larger than that of any breakdown may be: the difference would be left out of it.
+        let most = breakdowns.values().filter_map(|groups| most(groups, minimum)).min();
+        let instances = rounded(most.map_or(total, |most| most.min(total)), minimum);
+        // A few instances may have many starts. Where ids rotate, starts are a sum of instances, too.
+        let starts = if total < minimum { 0 } else { rounded(exact.starts, minimum) };
+        let starts = starts.saturating_sub(rounded(total, minimum) - instances);
+        for groups in breakdowns.values_mut() {
+            if sum(groups) > instances {
+                groups[0].instances -= minimum;
+                groups.retain(|group| group.instances > 0);
+                order(groups);
+            }
+        }
+        Self { starts, instances, breakdowns }
     }
 
     /// Groups of a breakdown, most instances first, `other` last.
@@ -150,13 +159,22 @@ impl PublicCounts {
     }
 }
 
-/// Most instances that the groups of a breakdown may stand for, if none is left out.
-fn without_rest(groups: &[PublicGroup], minimum: u64) -> u64 {
-    let most = |group: &PublicGroup| match &*group.value {
-        OTHER => group.instances,
-        _ => group.instances + minimum - 1,
-    };
-    groups.iter().map(most).sum()
+/// Largest sum beside which nobody knows how many instances are left out of a breakdown, but perhaps that there
+/// are some. `None` where `other` is shown: too many to be left out.
+fn most(groups: &[PublicGroup], minimum: u64) -> Option<u64> {
+    // Of fewer than two it would be known that it is one.
+    let some = u64::from(minimum > 2);
+    let most = groups.iter().map(|group| group.instances + minimum - 1).sum::<u64>() + some;
+    groups.iter().all(|group| group.value != OTHER).then_some(most)
+}
+
+fn sum(groups: &[PublicGroup]) -> u64 {
+    groups.iter().map(|group| group.instances).sum()
+}
+
+/// Orders groups by what is published, since another order would show which of two is larger; `other` is last.
+fn order(groups: &mut [PublicGroup]) {
+    groups.sort_by_key(|group| (group.value == OTHER, Reverse(group.instances)));
 }
 
 fn rounded(count: u64, minimum: u64) -> u64 {
@@ -179,12 +197,11 @@ fn groups(exact: &ExactCounts, dimension: Dimension, minimum: u64) -> Vec<Public
             groups.push(PublicGroup { value: value.to_owned(), instances });
         }
     }
-    // By what is published: another order would show which of two is larger.
-    groups.sort_by_key(|group| Reverse(group.instances));
     if other >= minimum {
         let instances = rounded(other, minimum);
         groups.push(PublicGroup { value: OTHER.to_owned(), instances });
     }
+    order(&mut groups);
     groups
 }
 

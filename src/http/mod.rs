@@ -16,6 +16,7 @@ mod notices;
 mod openapi;
 mod page;
 mod prometheus;
+mod public;
 mod respond;
 mod responses;
 mod room;
@@ -46,6 +47,7 @@ pub use extract::parse_report;
 pub use openapi::DOCUMENT;
 pub use page::Pages;
 pub use prometheus::Form;
+pub use public::PublicView;
 pub use respond::{RequestIds, answer};
 pub use room::Room;
 pub use server::{Peer, serve};
@@ -88,6 +90,8 @@ pub struct Shared {
     pub read_token: Option<String>,
     /// Limit of attempts to sign in.
     pub attempts: Attempts,
+    /// The public view; `None` where it is off.
+    pub public: Option<PublicView>,
     /// Turns of requests that may read much; see [`QUERIES_AT_ONCE`].
     pub queries: Arc<Semaphore>,
     /// Memory of long answers and forms.
@@ -201,6 +205,10 @@ pub fn router(state: &AppState, origins: &[HeaderValue]) -> Router {
                 .allow_headers([http::header::AUTHORIZATION])
                 .allow_origin(AllowOrigin::list(origins.iter().cloned())),
         );
+    }
+    // After the layer: every origin may read these.
+    if state.public.is_some() {
+        routes = routes.merge(public::router());
     }
     routes.with_state(state.clone())
 }

@@ -109,7 +109,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        http::{Attempts, Pages, Peer, Proxies, Shared, room::Room, router},
+        http::{Attempts, Pages, Peer, Proxies, PublicView, Shared, room::Room, router},
         ingest::{Ingest, Limits},
         metrics::Metrics,
         storage::Database,
@@ -132,6 +132,7 @@ pub(super) mod tests {
             proxies: Proxies::new(Vec::new()),
             read_token: None,
             attempts: Attempts::default(),
+            public: Some(PublicView { minimum: 5, retention: None }),
             queries: Arc::new(Semaphore::new(1)),
             room: Room::default(),
             pages: Pages::default(),

@@ -50,6 +50,8 @@ error_answers! {
     AnyErrors: "408" "TooSlow", "500" "Internal";
     /// Errors of every route that `READ_TOKEN` closes.
     TokenErrors: "401" "Unauthorized", "408" "TooSlow", "500" "Internal";
+    /// Errors of a route of the public view, which is not there where that is off.
+    PublicErrors: "404" "NotFound", "408" "TooSlow", "500" "Internal";
     /// Error of a route that needs the database.
     DatabaseErrors: "503" "NotReady";
     /// Error of a route that has parameters.

@@ -81,8 +81,7 @@ impl Ingest {
         let state = Arc::new(Mutex::new(ClockState::Unconfirmed));
         let watch = ClockWatch::new(clock, Arc::clone(&state), Arc::clone(&metrics));
         let failed = Arc::clone(&failing);
-        let writer =
-            WriterThread::new(database, watch, retention, public_minimum, metrics, failed);
+        let writer = WriterThread::new(database, watch, retention, public_minimum, metrics, failed);
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // The receiver may be gone.
@@ -157,7 +156,8 @@ mod tests {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
-        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();
+        let (ingest, writer) =
+            Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();
         ingest.store(report(0)).await.unwrap();
 
         let options = SqliteConnectOptions::new().filename(database.path());
@@ -198,7 +198,8 @@ mod tests {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let metrics = Arc::new(Metrics::new());
-        let (ingest, writer) = Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();
+        let (ingest, writer) =
+            Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();
         let reports = 10 * INDEXED_AT_ONCE;
         let stored = join_all((0..reports).map(|id| ingest.store(report(id)))).await;
         assert!(stored.iter().all(Result::is_ok));

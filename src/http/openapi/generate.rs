@@ -35,7 +35,7 @@ use crate::{
         error::ApiError as E,
         health, metrics, open_routes, openapi,
         prometheus::{self, empty, parameters},
-        reading_routes,
+        public, reading_routes,
         respond::tests::state,
         responses::ProblemSchema,
         router, stats,
@@ -62,11 +62,13 @@ const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
             answered with 405 and `Allow`, another path with 404, both with a problem document. \
             An unknown parameter of a route that has some is refused, but for the routes of the \
             Prometheus API. Each answer has the headers `X-Request-Id`, \
-            `X-Content-Type-Options: nosniff` and `Cache-Control: no-store`.",
+            `X-Content-Type-Options: nosniff` and `Cache-Control`, which is `no-store` but for \
+            the public view.",
     ),
     tags(
         (name = "reports", description = "Reports, one by one"),
         (name = "statistics", description = "Counts over many reports"),
+        (name = "public", description = "The public view, where `PUBLIC_VIEW` is on"),
         (name = "prometheus", description = "Part of the HTTP API of Prometheus"),
         (name = "server", description = "The server itself"),
     ),
@@ -77,7 +79,7 @@ const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
         stats::active, stats::cohorts, stats::adoption, openapi::openapi_json, prometheus::query, prometheus::query_range,
         prometheus::series, prometheus::labels, prometheus::label_values, prometheus::metadata,
         prometheus::buildinfo, empty::rules, empty::alerts, empty::query_exemplars,
-        empty::targets, empty::alertmanagers,
+        empty::targets, empty::alertmanagers, public::public_json, public::badges::badge,
     ),
     components(schemas(
         CalendarWindow, Dimension, Interval, ProblemSchema, prometheus::Failure, parameters::Limit,
@@ -164,7 +166,7 @@ fn close_reading(document: &mut OpenApi) {
 }
 
 /// Errors by the name of the answer that describes them.
-fn problems() -> [(&'static str, Vec<E>); 11] {
+fn problems() -> [(&'static str, Vec<E>); 12] {
     let retry_after = Duration::ZERO;
     [
         ("Internal", vec![E::Internal(String::new())]),
@@ -172,6 +174,7 @@ fn problems() -> [(&'static str, Vec<E>); 11] {
         ("InvalidReport", vec![E::InvalidReport(Vec::new())]),
         ("Limited", vec![E::Limited(Limited::Client { retry_after })]),
         ("MalformedBody", vec![E::MalformedJson(String::new()), E::BrokenBody]),
+        ("NotFound", vec![E::NotFound]),
         ("NotReady", vec![E::NotReady("")]),
         ("NotStored", vec![E::Refused(Refused::QueueFull), E::Refused(Refused::NotStored)]),
         ("TooLarge", vec![E::TooLarge(0)]),
@@ -354,6 +357,11 @@ fn every_error_has_the_status_that_it_is_named_under() {
     }
 }
 
+/// A path in which a name stands for `{name}`.
+fn example(path: &str) -> String {
+    path.replace("/badge/{name}", "/badge/instances").replace("{name}", "os")
+}
+
 #[tokio::test]
 async fn the_routes_are_those_of_the_document() {
     let document: Value = serde_json::from_str(&generated()).unwrap();
@@ -367,13 +375,14 @@ async fn the_routes_are_those_of_the_document() {
     let folder = TempDir::new().unwrap();
     let state = state(&folder).await;
     let peer = Peer(([127, 0, 0, 1], 0).into());
-    let router = router(&state, &[]).layer(Extension(peer));
+    let server = router(&state, &[]).layer(Extension(peer));
     let mut answered = BTreeSet::new();
-    for (path, _) in open_routes().into_iter().chain(reading_routes()) {
+    let routes = open_routes().into_iter().chain(reading_routes()).chain(public::routes());
+    for (path, _) in routes {
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-            let request = Request::builder().method(&method).uri(path.replace("{name}", "os"));
+            let request = Request::builder().method(&method).uri(example(path));
             let request = request.body(Body::empty()).unwrap();
-            let status = router.clone().oneshot(request).await.unwrap().status();
+            let status = server.clone().oneshot(request).await.unwrap().status();
             assert_ne!(status, StatusCode::NOT_FOUND, "{path}");
             if status != StatusCode::METHOD_NOT_ALLOWED {
                 answered.insert((path.to_owned(), method.to_string()));

@@ -5,7 +5,7 @@ pub mod assets;
 mod cache;
 mod chart;
 mod dashboard;
-mod format;
+pub mod format;
 mod health;
 mod html;
 mod numbers;

@@ -22,6 +22,7 @@ mod outages;
 mod page;
 mod privacy;
 mod promql;
+mod public;
 mod purge;
 mod quarantine;
 mod readers;
