@@ -46,6 +46,16 @@ impl StartupTimes {
         self.sum_ms += sum_ms;
     }
 
+    /// The startup times of these starts and others.
+    #[must_use]
+    pub fn plus(mut self, others: &Self) -> Self {
+        self.sum_ms += others.sum_ms;
+        for (starts, others) in self.buckets.iter_mut().zip(others.buckets) {
+            *starts += others;
+        }
+        self
+    }
+
     /// Takes away the startup times of some of the starts.
     pub fn subtract(&mut self, some: &Self) {
         self.sum_ms = self.sum_ms.saturating_sub(some.sum_ms);

@@ -126,8 +126,17 @@ impl AppState {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
+        self.in_turns(1, work).await
+    }
+
+    /// The same for work that reads on as many connections at once as it takes turns.
+    async fn in_turns<T: Send + 'static>(
+        &self,
+        turns: u32,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
         // The semaphore is never closed, so there is always a permit.
-        let turn = Arc::clone(&self.queries).acquire_owned().await;
+        let turn = Arc::clone(&self.queries).acquire_many_owned(turns).await;
         let (awaited, given_up) = oneshot::channel::<()>();
         let runtime = Handle::current();
         let worked = spawn_blocking(move || {

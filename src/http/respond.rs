@@ -133,7 +133,7 @@ pub(super) mod tests {
             read_token: None,
             attempts: Attempts::default(),
             public: Some(PublicView { minimum: 5, retention: None }),
-            queries: Arc::new(Semaphore::new(1)),
+            queries: Arc::new(Semaphore::new(2)),
             room: Room::default(),
             pages: Pages::default(),
             grafana_url: None,

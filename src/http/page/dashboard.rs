@@ -13,7 +13,7 @@ use super::{
     chart::{self, Chart, Form, Svg},
     format::{Count, Share, StartupMs, Time, period, seconds, tick},
     health::Health,
-    numbers::{ByValue, Numbers},
+    numbers::{ByValue, Numbers, TURNS},
     view::{Step, View},
 };
 use crate::{
@@ -145,7 +145,7 @@ pub async fn dashboard(
         let numbers = Numbers::read(&own.database, now, &view).await?;
         Ok::<_, ApiError>((view, numbers))
     };
-    let (view, numbers) = state.in_turn(reading).await?;
+    let (view, numbers) = state.in_turns(TURNS, reading).await?;
     let health = Health::of(&state);
     if numbers.instances == 0 {
         let address = address(&headers);

@@ -8,12 +8,14 @@ use jiff::Timestamp;
 use super::view::{Periods, Range, View};
 use crate::{
     domain::{
-        CalendarWindow, Dimension, Hour, Moment, OTHER, Profile, StartupTimes, Window, day_of,
+        CalendarWindow, Dimension, Moment, OTHER, Profile, StartupTimes, Window, day_of,
         newer_release,
     },
     storage::{Activity, CohortCount, Database, Groups, ReportFilter, Result, StoredReport},
 };
 
+/// Turns that reading the numbers takes of those that there are for requests that may read much.
+pub const TURNS: u32 = 2;
 /// Values that a list names; the others are one.
 const NAMED: usize = 10;
 /// Values that a filter offers.
@@ -83,14 +85,11 @@ impl Numbers {
 
         let begins = periods.begins.iter().map(|begin| begin.start_ms());
         let ends = begins.clone().skip(1).chain([now.as_millisecond()]);
-        // Each of these may read much, on a connection of its own.
-        let (starts, (startup, by_architecture), by_version, versions, outages) = tokio::try_join!(
-            fleet.starts(&moments),
-            fleet.startup_over_time(&moments),
-            fleet.startup(Dimension::ImageVersion, periods.first()),
-            fleet.versions(&moments),
-            database.outages(periods.first().start_ms(), now.as_millisecond()),
-        )?;
+        // These read much, on two connections: see `TURNS`.
+        let (startup, startup_by) = fleet.startup(&moments).await?;
+        let (starts, versions) =
+            tokio::try_join!(fleet.starts(&moments), fleet.versions(&moments))?;
+        let outages = database.outages(periods.first().start_ms(), now.as_millisecond()).await?;
         let mut breakdowns = Vec::new();
         for dimension in Self::BREAKDOWNS {
             let by_value = fleet.active(dimension).await?;
@@ -107,7 +106,7 @@ impl Numbers {
             versions,
             breakdowns,
             startup,
-            startup_by: [by_architecture, by_version]
+            startup_by: startup_by
                 .map(|by_value| ranked(by_value, StartupTimes::count, add_times))
                 .into(),
             cohorts: database.cohorts(week - 7 * (COHORTS - 1), week, usize::MAX).await?,
@@ -208,39 +207,31 @@ impl<'a> Fleet<'a> {
         Ok(row.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect())
     }
 
-    /// Startup times between each two moments, and of all that time by architecture.
-    async fn startup_over_time(
+    /// Startup times between each two moments, and of all that time by architecture and by version.
+    async fn startup(
         &self,
         moments: &[Moment],
-    ) -> Result<(Vec<StartupTimes>, ByValue<StartupTimes>)> {
-        let (values, groups) = self.groups(Some(Dimension::Architecture));
-        let table = self.database.startup_at(moments, &groups).await?;
-        let mut over_time = vec![StartupTimes::default(); moments.len() - 1];
-        let mut by_value = Vec::new();
-        for (value, row) in values.into_iter().zip(table) {
-            let mut all = StartupTimes::default();
-            for (sum, pair) in over_time.iter_mut().zip(row.windows(2)) {
-                let mut between = pair[1].clone();
-                between.subtract(&pair[0]);
-                add_times(sum, &between);
-                add_times(&mut all, &between);
-            }
-            by_value.push((value, all));
-        }
-        Ok((over_time, by_value))
-    }
-
-    /// Startup times from an hour on, by value.
-    async fn startup(&self, dimension: Dimension, from: Hour) -> Result<ByValue<StartupTimes>> {
-        let (values, groups) = self.groups(Some(dimension));
-        let moments = [Moment::At(from), Moment::Now];
-        let table = self.database.startup_at(&moments, &groups).await?;
-        let times = table.into_iter().map(|row| {
-            let [before, mut times] = <[StartupTimes; 2]>::try_from(row).unwrap_or_default();
-            times.subtract(&before);
-            times
+    ) -> Result<(Vec<StartupTimes>, [ByValue<StartupTimes>; 2])> {
+        const BY: [Dimension; 2] = [Dimension::Architecture, Dimension::ImageVersion];
+        let mut places = BTreeMap::new();
+        let groups = self.profiles.iter().map(|(number, profile)| {
+            let next = places.len();
+            (*number, *places.entry(BY.map(|dimension| profile.get(dimension))).or_insert(next))
         });
-        Ok(values.into_iter().zip(times).filter(|(_, times)| times.count() > 0).collect())
+        let groups: Groups = groups.collect();
+        let (mut over_time, times) = self.database.startup_between(moments, &groups).await?;
+        // Nothing is after the present.
+        over_time.truncate(moments.len() - 1);
+        let by_value = [0, 1].map(|dimension| {
+            let mut sums: BTreeMap<&str, StartupTimes> = BTreeMap::new();
+            for (values, place) in &places {
+                if let Some(times) = times.get(*place) {
+                    add_times(sums.entry(&**values[dimension]).or_default(), times);
+                }
+            }
+            sums.into_iter().map(|(value, times)| (value.to_owned(), times)).collect()
+        });
+        Ok((over_time, by_value))
     }
 
     async fn latest(&self) -> Result<Vec<StoredReport>> {
@@ -269,10 +260,7 @@ fn groups(profiles: &[(i64, Arc<Profile>)], dimension: Option<Dimension>) -> (Ve
 }
 
 fn add_times(sum: &mut StartupTimes, times: &StartupTimes) {
-    sum.sum_ms += times.sum_ms;
-    for (sum, starts) in sum.buckets.iter_mut().zip(times.buckets) {
-        *sum += starts;
-    }
+    *sum = std::mem::take(sum).plus(times);
 }
 
 /// The values of the highest ranks in the order of these, and the others as one.

@@ -5,7 +5,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
     stretches::{Part, before_each, empty_table, stretches},
-    table::{Groups, Table, cell, groups_by},
+    table::{Groups, Table, cell, group_count, groups_by},
 };
 use crate::{
     domain::{Dimension, Hour, Moment, StartupTimes, Value},
@@ -69,6 +69,54 @@ impl Database {
         read(&mut connection, &stretches(moments), groups, &mut table).await?;
         Ok(before_each(table, StartupTimes::subtract))
     }
+
+    /// Adds up the startup times of the stretches from each of `moments` to the next, or to the present.
+    /// They must be in order and different. Returns those of each stretch, and those of each group in all
+    /// of them.
+    ///
+    /// The rows of time are read on two connections: many rows become few numbers, and it is the database
+    /// that adds them up.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn startup_between(
+        &self,
+        moments: &[Moment],
+        groups: &Groups,
+    ) -> Result<(Vec<StartupTimes>, Vec<StartupTimes>)> {
+        let parts = stretches(moments).into_iter().filter(|part| part.stretch > 0);
+        let halves: (Vec<Part>, Vec<Part>) = parts.partition(|part| part.stretch % 2 == 0);
+        let (even, odd) = tokio::try_join!(
+            self.add_up(&halves.0, moments.len(), groups),
+            self.add_up(&halves.1, moments.len(), groups),
+        )?;
+        let sum = |a: Vec<StartupTimes>, b: Vec<StartupTimes>| {
+            a.into_iter().zip(b).map(|(a, b)| a.plus(&b)).collect()
+        };
+        Ok((sum(even.0, odd.0), sum(even.1, odd.1)))
+    }
+
+    /// Startup times of some parts: by stretch, and by group.
+    async fn add_up(
+        &self,
+        parts: &[Part],
+        stretches: usize,
+        groups: &Groups,
+    ) -> Result<(Vec<StartupTimes>, Vec<StartupTimes>)> {
+        let mut by_stretch = vec![StartupTimes::default(); stretches];
+        let mut by_group = vec![StartupTimes::default(); group_count(groups)];
+        walk(&mut *self.reader().await?, parts, groups, |counted| {
+            let Counted { stretch, group, up_to_ms, starts, sum_ms } = counted;
+            let at = |place: i64| usize::try_from(place).ok();
+            let stretch = at(stretch - 1).and_then(|place| by_stretch.get_mut(place));
+            let group = at(group).and_then(|place| by_group.get_mut(place));
+            for startup in [stretch, group].into_iter().flatten() {
+                startup.add(up_to_ms, starts, sum_ms);
+            }
+        })
+        .await?;
+        Ok((by_stretch, by_group))
+    }
 }
 
 /// Adds the histograms of some parts of time to the cells of their stretches and groups.
@@ -78,15 +126,37 @@ async fn read(
     groups: &Groups,
     table: &mut Table<StartupTimes>,
 ) -> sqlx::Result<()> {
+    walk(connection, parts, groups, |counted| {
+        if let Some(startup) = cell(table, counted.group, counted.stretch) {
+            startup.add(counted.up_to_ms, counted.starts, counted.sum_ms);
+        }
+    })
+    .await
+}
+
+/// Starts of a bucket in a stretch, of the profiles of a group.
+struct Counted {
+    stretch: i64,
+    group: i64,
+    up_to_ms: i64,
+    starts: u64,
+    sum_ms: u64,
+}
+
+/// Visits the starts of each bucket in some parts of time.
+async fn walk(
+    connection: &mut SqliteConnection,
+    parts: &[Part],
+    groups: &Groups,
+    mut visit: impl FnMut(Counted),
+) -> sqlx::Result<()> {
     let (parts, members) = (json::encode(parts)?, json::encode(groups)?);
     let mut rows =
         sqlx::query_file!("src/storage/read/startup.sql", parts, members).fetch(connection);
     while let Some(row) = rows.try_next().await? {
         for (number, starts, sum_ms) in json::decode::<Vec<(i64, u64, u64)>>(&row.cells)? {
             let (group, up_to_ms) = (number / CELLS_PER_GROUP, number % CELLS_PER_GROUP);
-            if let Some(startup) = cell(table, group, row.stretch) {
-                startup.add(up_to_ms, starts, sum_ms);
-            }
+            visit(Counted { stretch: row.stretch, group, up_to_ms, starts, sum_ms });
         }
     }
     Ok(())
