@@ -187,7 +187,7 @@ mod tests {
     };
 
     use super::{
-        connections::{ANSWER_TIME_LIMIT, HEAD_TIME_LIMIT, IDLE_TIME_LIMIT},
+        connections::connection::{ANSWER_TIME_LIMIT, HEAD_TIME_LIMIT, IDLE_TIME_LIMIT},
         *,
     };
 
