@@ -7,6 +7,7 @@
 //! cargo bench --bench load -- reads 10000 1000000
 //! cargo bench --bench load -- deployments [REPORTS|FILE]   # each filter; over a database that is there
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
+//! cargo bench --bench load -- upkeep [REPORTS]         # a correction beside reports
 //! cargo bench --bench load -- compare OTHER [ingest|reads|panels|all] [PAIRS [INSTALLATIONS]]
 //! ```
 //!
@@ -27,6 +28,7 @@ mod panels;
 mod parse_only;
 mod reads;
 mod server;
+mod upkeep;
 
 use std::{env, path::Path};
 
@@ -58,6 +60,8 @@ fn main() {
             Err(_) => deployments::measure(Path::new(word)),
         },
         ["panels"] => panels::run(INSTALLATIONS),
+        ["upkeep"] => upkeep::run(1_000_000),
+        ["upkeep", size] => upkeep::run(size.parse().unwrap()),
         ["compare", other, words @ ..] => {
             let part = words.first().and_then(|word| Part::from_word(word));
             let numbers = &words[usize::from(part.is_some())..];

@@ -43,6 +43,7 @@ pub use read::{
     WindowCount,
 };
 use readers::{Reader, Readers};
+use write::Traffic;
 pub use write::{LONGEST_GAP, Quarantine, QuarantineState, Sample, Stored, Writer, is_counter};
 
 use crate::domain::StartupTimes;
@@ -64,6 +65,8 @@ pub struct Database {
     profiles: Arc<Mutex<Arc<Numbered>>>,
     /// The latest activity that was computed.
     activity: Arc<Mutex<Arc<ActivityNow>>>,
+    /// Writes of the one writer.
+    traffic: Arc<Traffic>,
     /// Lock of the one server; `None` for a command beside it.
     lock: Option<Arc<Lock>>,
 }
@@ -151,7 +154,15 @@ impl Database {
         write_bounds(&mut connection).await.map_err(|source| write_error(&path, source))?;
         connection.close().await.map_err(|source| write_error(&path, source))?;
 
-        Ok(Self { path, writer, readers, profiles: Arc::default(), activity: Arc::default(), lock })
+        Ok(Self {
+            path,
+            writer,
+            readers,
+            profiles: Arc::default(),
+            activity: Arc::default(),
+            traffic: Arc::default(),
+            lock,
+        })
     }
 
     /// As [`Database::open`], of a file that must be there.
@@ -169,7 +180,14 @@ impl Database {
     /// The one writer.
     #[must_use]
     pub fn writer(&self) -> Writer {
-        Writer::new(self.writer.clone())
+        Writer::new(self.writer.clone(), Some(Arc::clone(&self.traffic)))
+    }
+
+    /// A writer for a long job beside the one writer. Its steps need no sync of their own: those that a
+    /// power cut takes away are the last ones, and the job does them again.
+    fn upkeep_writer(&self) -> Writer {
+        let options = self.writer.clone().synchronous(SqliteSynchronous::Normal);
+        Writer::new(options, None)
     }
 
     /// Path of the database file, with links followed.

@@ -54,12 +54,12 @@ impl Database {
     /// # Errors
     /// The database's error. The next call goes on.
     pub async fn correct(self, now: Hour) -> Result<u64> {
-        let mut writer = self.writer();
+        let mut writer = self.upkeep_writer();
         let corrected = writer
             .run(async |open| {
                 let connection = &mut open.connection;
                 sort_on_disk(connection).await?;
-                let corrected = correct(connection, now).await?;
+                let corrected = correct(connection, now, &mut Pace::beside(&self.traffic)).await?;
                 open.closed_hour = None;
                 Ok(corrected)
             })
@@ -70,8 +70,11 @@ impl Database {
     }
 }
 
-async fn correct(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<u64> {
-    let mut pace = Pace::beside_a_server();
+async fn correct(
+    connection: &mut SqliteConnection,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<u64> {
     let corrections = unfinished(connection).await?;
     let mut corrected = 0;
     for unfinished in &corrections {
@@ -85,12 +88,12 @@ async fn correct(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<u
         }
     }
     open_hours(connection, now).await?;
-    recount(connection, &mut pace).await?;
+    recount(connection, pace).await?;
     let from = first_hour(connection, &corrections).await?;
-    drop_future(connection, &corrections, now, &mut pace).await?;
+    drop_future(connection, &corrections, now, pace).await?;
     if let Some(from) = from {
         sort_history(connection).await?;
-        rebuild_from(connection, from, now, &mut pace).await?;
+        rebuild_from(connection, from, now, pace).await?;
         sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -170,8 +170,8 @@ impl Database {
     /// # Errors
     /// The database's error. The next call goes on.
     pub async fn carry_out(self, now: Hour) -> Result<Option<CarriedOut>> {
-        let mut writer = self.writer();
-        let done = writer.carry_out(now, &mut Pace::beside_a_server()).await;
+        let mut writer = self.upkeep_writer();
+        let done = writer.carry_out(now, &mut Pace::beside(&self.traffic)).await;
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         writer.leave().await?;
         done

@@ -52,12 +52,12 @@ impl Database {
     /// # Errors
     /// The database's error. The next call begins anew.
     pub async fn recount_calendar(self) -> Result<()> {
-        let mut writer = self.writer();
+        let mut writer = self.upkeep_writer();
         let Ok(_lock) = writer.lock_imports() else { return Ok(()) };
         writer
             .run(async |open| {
                 super::import::sort_on_disk(&mut open.connection).await?;
-                recount_calendar(&mut open.connection, &mut Pace::beside_a_server()).await
+                recount_calendar(&mut open.connection, &mut Pace::beside(&self.traffic)).await
             })
             .await?;
         writer.leave().await

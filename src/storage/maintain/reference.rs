@@ -105,7 +105,7 @@ impl Writer {
         let Some(source) = open_source(Path::new(file)).await? else {
             return Err(ImportError::NotReference(file.to_owned()));
         };
-        let pace = if alone { Pace::alone() } else { Pace::beside_a_server() };
+        let pace = if alone { Pace::alone() } else { Pace::beside_strangers() };
         let mut copy = Copy::begin(self, source, pace).await?;
         copy.go_on(self, clock, &on_moved).await?;
         if self.run(async |open| is_importing(&mut open.connection).await).await? {

@@ -9,6 +9,7 @@ mod report_ids;
 mod roll_up_hours;
 mod set_aside;
 mod store_batch;
+mod traffic;
 mod writer;
 
 pub(super) use fleet::{Fleet, Snapshot, closed_until, last_end};
@@ -20,5 +21,6 @@ pub use report_ids::Stored;
 pub(super) use roll_up_hours::roll_up_hours;
 pub(super) use set_aside::Purged;
 pub(super) use store_batch::RowKey;
+pub(super) use traffic::Traffic;
 pub(super) use writer::Open;
 pub use writer::Writer;

@@ -1,11 +1,11 @@
 //! The connection that writes, and its tasks.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{Labels, Stored, fleet::Fleet, record_samples::Recorded, set_aside::SetAside};
+use super::{Labels, Stored, Traffic, fleet::Fleet, record_samples::Recorded, set_aside::SetAside};
 use crate::{
     domain::{Hour, Report},
     storage::{
@@ -29,6 +29,8 @@ pub struct Writer {
     options: SqliteConnectOptions,
     pub(in crate::storage) open: Option<Open>,
     pub(super) recorded: Recorded,
+    /// What a long job beside it sees of it; `None` for the writer of such a job.
+    traffic: Option<Arc<Traffic>>,
 }
 
 #[derive(Debug)]
@@ -50,11 +52,14 @@ pub struct Open {
 }
 
 impl Writer {
-    pub(in crate::storage) fn new(options: SqliteConnectOptions) -> Self {
+    pub(in crate::storage) fn new(
+        options: SqliteConnectOptions,
+        traffic: Option<Arc<Traffic>>,
+    ) -> Self {
         let options = options
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES);
-        Self { options, open: None, recorded: Recorded::default() }
+        Self { options, open: None, recorded: Recorded::default(), traffic }
     }
 
     /// Stores reports that are received now: all of them, synced to disk, or none. They are counted
@@ -191,6 +196,7 @@ impl Writer {
         &mut self,
         work: impl AsyncFnOnce(&mut Open) -> sqlx::Result<T>,
     ) -> Result<T> {
+        let _writing = self.traffic.as_ref().map(Traffic::begin);
         let result = work(self.connection().await?).await;
         if result.is_err() {
             self.open = None;
