@@ -21,7 +21,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::{close_hours::Closing, correct_times::corrected, keep_calendar::Recounting};
+use self::{
+    close_hours::Closing,
+    correct_times::{OrderState, corrected},
+    keep_calendar::Recounting,
+};
 use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
     domain::ClockState,
@@ -74,8 +78,7 @@ pub struct WriterThread {
     clock: ClockWatch,
     /// Correction of the times of reports, or an operator's order, that is under way.
     correcting: Option<JoinHandle<storage::Result<Upkeep>>>,
-    /// True if the last order could not be carried out.
-    orders_fail: bool,
+    orders: OrderState,
     recounting: Recounting,
     retention: Option<SignedDuration>,
     /// Smallest group of the public view; `None` where that is off.
@@ -114,7 +117,7 @@ impl WriterThread {
             clock,
             correcting: None,
             recounting: Recounting::default(),
-            orders_fail: false,
+            orders: OrderState::Ready,
             retention,
             public_minimum,
             metrics,
@@ -181,6 +184,7 @@ impl WriterThread {
                 // Its connection is closed before the log is copied.
                 let _ = correcting.await;
             }
+            None if self.orders == OrderState::Interrupted => {}
             None => self.index().await,
         }
         self.record(queue.len()).await;
@@ -225,17 +229,20 @@ impl WriterThread {
         }
     }
 
-    /// True unless snapshots of an earlier hour are still to be taken.
+    /// True unless snapshots of an earlier hour are still to be taken, or reports are being changed.
     fn may_index(&self) -> bool {
         self.correcting.is_none()
+            && self.orders != OrderState::Interrupted
             && !matches!(self.closing, Closing::Taking(_))
             && (self.clock.state() == ClockState::Wrong
                 || !self.writer.has_snapshots_to_take(self.clock.now()))
     }
 
-    /// True unless the clock is known to be wrong, or the times of reports are being corrected.
+    /// True unless the clock is known to be wrong, or reports are being changed.
     fn may_close(&self) -> bool {
-        self.correcting.is_none() && self.clock.state() != ClockState::Wrong
+        self.correcting.is_none()
+            && self.orders != OrderState::Interrupted
+            && self.clock.state() != ClockState::Wrong
     }
 
     /// Finds out whether the database can be written again, without a report: a proxy sends none to

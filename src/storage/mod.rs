@@ -31,7 +31,7 @@ use sqlx::{
 use error::{CANNOT_OPEN, open_error, sqlite_code, write_error};
 pub use error::{Error, OpenError, Result};
 pub use maintain::{
-    BackupError, CarriedOut, ImportError, Moved, Preview, Step, Taken, Upkeep, Verdict,
+    BackupError, CarriedOut, ImportError, Moved, Orders, Preview, Step, Taken, Upkeep, Verdict,
 };
 pub use place::Denied;
 use place::Lock;

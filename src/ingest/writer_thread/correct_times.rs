@@ -8,8 +8,19 @@ use tokio::task::{JoinError, JoinHandle};
 use super::{Closing, WriterThread};
 use crate::{
     domain::{ClockState, Hour},
-    storage::{self, CarriedOut, Upkeep},
+    storage::{self, CarriedOut, Orders, Upkeep},
 };
+
+/// State of the orders of an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OrderState {
+    /// They are carried out as they come.
+    Ready,
+    /// The last one could not be carried out.
+    Failing,
+    /// One was interrupted. It goes on before anything is indexed or deleted.
+    Interrupted,
+}
 
 /// Waits for the end of a correction, if one is under way.
 pub(super) async fn corrected(
@@ -28,7 +39,17 @@ impl WriterThread {
             // The first report tries again.
             tracing::error!(%error, "cannot read the record of the clock");
         }
+        self.notice_interrupted(OrderState::Ready).await;
         self.begin_correction().await;
+    }
+
+    /// Finds out whether an order was interrupted. Where that cannot be read, the last answer stays.
+    async fn notice_interrupted(&mut self, otherwise: OrderState) {
+        match self.writer.orders().await {
+            Ok(orders) if orders.begun().is_some() => self.orders = OrderState::Interrupted,
+            Ok(_) => self.orders = otherwise,
+            Err(error) => tracing::error!(%error, "cannot read orders"),
+        }
     }
 
     /// Looks at the clock. Begins to correct the times of reports if it was wrong.
@@ -45,32 +66,37 @@ impl WriterThread {
         if self.correcting.is_some() || self.clock.state() == ClockState::Wrong {
             return;
         }
-        match self.prepare_upkeep().await {
-            Ok(true) => {}
-            Ok(false) => return,
+        let orders = match self.prepare_upkeep().await {
+            Ok(Some(orders)) => orders,
+            Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, "cannot correct the times of reports or carry out an order");
                 return;
             }
-        }
+        };
         self.closing = Closing::Done;
         let now = Hour::of(self.clock.now());
         // It has a connection of its own, whose steps end while a report is being stored.
-        self.correcting = Some(tokio::spawn(self.database.clone().keep_up(now)));
+        self.correcting = Some(tokio::spawn(self.database.clone().keep_up(now, orders)));
     }
 
-    /// Brings all up to date that a correction or an order changes. Returns false if there is none.
-    async fn prepare_upkeep(&mut self) -> storage::Result<bool> {
-        let ordered = self.hours_are_closed() && self.writer.has_orders().await?;
-        if !ordered && !self.database.has_corrections().await? {
-            return Ok(false);
+    /// Brings all up to date that a correction or an order changes. Returns the orders; `None` if there is
+    /// nothing to do.
+    async fn prepare_upkeep(&mut self) -> storage::Result<Option<Orders>> {
+        let orders = self.writer.orders().await?;
+        if let Some(begun) = orders.begun() {
+            return Ok(Some(begun));
         }
-        if ordered {
+        let orders = if self.hours_are_closed() { orders } else { Orders::default() };
+        if orders.is_empty() && !self.database.has_corrections().await? {
+            return Ok(None);
+        }
+        if !orders.is_empty() {
             // From here on no report is stored that an order sets aside.
             self.writer.read_set_aside().await?;
         }
         self.writer.index_all().await?;
-        Ok(true)
+        Ok(Some(orders))
     }
 
     /// True if no snapshot is to be taken: an order that makes none anew would let one count too much.
@@ -79,10 +105,15 @@ impl WriterThread {
             && !self.writer.has_snapshots_to_take(self.clock.now())
     }
 
+    /// True if there are orders to be carried out.
+    pub(super) async fn has_orders(&mut self) -> bool {
+        self.writer.orders().await.is_ok_and(|orders| !orders.is_empty())
+    }
+
     /// Begins to carry out an operator's order, if there is one. One that failed is tried again in the next
     /// minute.
     pub(super) async fn begin_orders(&mut self) {
-        if !self.orders_fail && self.writer.has_orders().await.unwrap_or_default() {
+        if self.orders == OrderState::Ready && self.has_orders().await {
             if self.hours_are_closed() {
                 self.begin_correction().await;
             } else {
@@ -124,7 +155,8 @@ impl WriterThread {
         if let Err(error) = self.writer.read_set_aside().await {
             tracing::error!(%error, "cannot read which reports are set aside");
         }
-        self.orders_fail = !again;
+        let state = if again { OrderState::Ready } else { OrderState::Failing };
+        self.notice_interrupted(state).await;
         // The clock may have stepped again meanwhile.
         if again {
             self.recounting.hurry();

@@ -44,6 +44,10 @@ impl WriterThread {
                 }
             }
         }
+        if self.has_orders().await {
+            // One that puts reports back must find them there.
+            return;
+        }
         let Some(cutoff) = self.retention.and_then(|age| now.checked_sub(age).ok()) else {
             return;
         };

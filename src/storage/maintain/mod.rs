@@ -27,7 +27,7 @@ mod verify;
 
 pub use backup::BackupError;
 pub use close_hours::Step;
-pub use orders::{CarriedOut, Upkeep};
+pub use orders::{CarriedOut, Orders, Upkeep};
 pub use quarantine::Preview;
 pub use reference::{ImportError, Moved};
 pub use snapshots::Taken;

@@ -9,7 +9,11 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    import::sort_on_disk, pace::Pace, purge::purge, quarantine, recount_calendar::recount_calendar,
+    import::sort_on_disk,
+    pace::Pace,
+    purge::{last_purge, purge},
+    quarantine,
+    recount_calendar::recount_calendar,
     repair::repair,
 };
 use crate::{
@@ -19,6 +23,37 @@ use crate::{
         write::{Open, Quarantine, QuarantineState},
     },
 };
+
+/// Orders that are to be carried out, by their numbers. One that is written down later waits for the next
+/// time: a server must have read which reports it sets aside, and must have indexed all earlier ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Quarantines whose steps were interrupted. Each finds the instances that it counts anew by their
+    /// places in a list, so it goes on before anything else changes.
+    begun: Vec<i64>,
+    /// The other quarantines.
+    quarantines: Vec<i64>,
+    /// The last purge.
+    purge: Option<i64>,
+    /// The last repair.
+    repair: Option<i64>,
+}
+
+impl Orders {
+    /// True if there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those that were interrupted, if there are some. Until they are done no report may be indexed and
+    /// none deleted.
+    #[must_use]
+    pub fn begun(&self) -> Option<Self> {
+        let begun = Self { begun: self.begun.clone(), ..Self::default() };
+        (!begun.is_empty()).then_some(begun)
+    }
+}
 
 /// Orders that were carried out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,19 +160,28 @@ impl Writer {
         .await
     }
 
-    /// True if there are orders that are not carried out yet.
+    /// Orders that are not carried out yet.
     ///
     /// # Errors
     /// The database's error.
-    pub async fn has_orders(&mut self) -> Result<bool> {
+    pub async fn orders(&mut self) -> Result<Orders> {
         self.run(async |open| {
-            sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT 1 FROM quarantines WHERE state <> 'active')
-                       OR EXISTS (SELECT 1 FROM purges WHERE instance IS NOT NULL)
-                       OR EXISTS (SELECT 1 FROM repairs WHERE done = 0) AS "some!: bool""#
-            )
-            .fetch_one(&mut open.connection)
-            .await
+            let connection = &mut open.connection;
+            let mut orders = Orders::default();
+            for quarantine in Quarantine::all(connection).await? {
+                if quarantine.state == QuarantineState::Active {
+                    continue;
+                }
+                let begun = quarantine.phase > 0 || quarantine.position > 0;
+                let list = if begun { &mut orders.begun } else { &mut orders.quarantines };
+                list.push(quarantine.id);
+            }
+            orders.purge = last_purge(connection).await?;
+            orders.repair =
+                sqlx::query_scalar!(r#"SELECT max(id) AS "last: i64" FROM repairs WHERE done = 0"#)
+                    .fetch_one(connection)
+                    .await?;
+            Ok(orders)
         })
         .await
     }
@@ -153,25 +197,26 @@ pub struct Upkeep {
 }
 
 impl Database {
-    /// Corrects times ([`Database::correct`]), then carries out all orders.
+    /// Corrects times ([`Database::correct`]), then carries out orders. Those that were interrupted come
+    /// alone.
     ///
     /// # Errors
     /// The database's error. The next call goes on.
-    pub async fn keep_up(self, now: Hour) -> Result<Upkeep> {
-        let corrects = self.has_corrections().await?;
+    pub async fn keep_up(self, now: Hour, orders: Orders) -> Result<Upkeep> {
+        let corrects = orders.begun().is_none() && self.has_corrections().await?;
         let redated = if corrects { self.clone().correct(now).await? } else { 0 };
-        Ok(Upkeep { redated, orders: self.carry_out(now).await? })
+        Ok(Upkeep { redated, orders: self.carry_out(now, &orders).await? })
     }
 
-    /// Carries out all orders, beside the reports that are being stored, all earlier ones of which are
-    /// indexed. No report may be indexed meanwhile. `now` is the present hour. `None` while an import
-    /// writes.
+    /// Carries out orders, beside the reports that are being stored. All earlier ones are indexed, but
+    /// beside an order that was interrupted. No report may be indexed meanwhile. `now` is the present
+    /// hour. `None` while an import writes.
     ///
     /// # Errors
     /// The database's error. The next call goes on.
-    pub async fn carry_out(self, now: Hour) -> Result<Option<CarriedOut>> {
+    pub async fn carry_out(self, now: Hour, orders: &Orders) -> Result<Option<CarriedOut>> {
         let mut writer = self.upkeep_writer();
-        let done = writer.carry_out(now, &mut Pace::beside(&self.traffic)).await;
+        let done = writer.carry_out(now, orders, &mut Pace::beside(&self.traffic)).await;
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         writer.leave().await?;
         done
@@ -179,40 +224,43 @@ impl Database {
 }
 
 impl Writer {
-    /// As [`Database::carry_out`], where no server runs.
+    /// As [`Database::carry_out`] with all orders, where no server runs.
     ///
     /// # Errors
     /// The database's error. The next call goes on.
     pub async fn carry_out_alone(&mut self, now: Timestamp) -> Result<Option<CarriedOut>> {
+        let (hour, mut pace) = (Hour::of(now), Pace::alone());
+        if let Some(begun) = self.orders().await?.begun()
+            && self.carry_out(hour, &begun, &mut pace).await?.is_none()
+        {
+            return Ok(None);
+        }
         self.close_hours(now).await?;
-        self.carry_out(Hour::of(now), &mut Pace::alone()).await
+        let orders = self.orders().await?;
+        self.carry_out(hour, &orders, &mut pace).await
     }
 
-    async fn carry_out(&mut self, now: Hour, pace: &mut Pace) -> Result<Option<CarriedOut>> {
+    async fn carry_out(
+        &mut self,
+        now: Hour,
+        orders: &Orders,
+        pace: &mut Pace,
+    ) -> Result<Option<CarriedOut>> {
         let _lock = match self.lock_imports() {
             Ok(lock) => lock,
             Err(OpenError::Importing(_)) => return Ok(None),
             Err(error) => return Err(sqlx::Error::Configuration(error.into()).into()),
         };
         self.run(async |open| {
-            let connection = &mut open.connection;
-            sort_on_disk(connection).await?;
-            let mut done =
-                CarriedOut { purges: purge(open, now, pace).await?, ..CarriedOut::default() };
-            let connection = &mut open.connection;
-            for mut quarantine in Quarantine::all(connection).await? {
-                if quarantine.state != QuarantineState::Active {
-                    quarantine::go_on(connection, &mut quarantine, now, pace).await?;
-                    done.quarantines += 1;
-                }
+            sort_on_disk(&mut open.connection).await?;
+            let mut done = CarriedOut::default();
+            done.quarantines += quarantines(open, &orders.begun, now, pace).await?;
+            if let Some(last) = orders.purge {
+                done.purges = purge(open, last, now, pace).await?;
             }
-            let ordered = sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT 1 FROM repairs WHERE done = 0) AS "some!: bool""#
-            )
-            .fetch_one(&mut *connection)
-            .await?;
-            if ordered {
-                done.repaired = Some(repair(open, now, pace).await?);
+            done.quarantines += quarantines(open, &orders.quarantines, now, pace).await?;
+            if let Some(last) = orders.repair {
+                done.repaired = Some(repair(open, last, now, pace).await?);
             }
             index_in_steps(open, now, pace).await?;
             if pace.is_alone() {
@@ -224,6 +272,23 @@ impl Writer {
         })
         .await
     }
+}
+
+/// Applies or lifts quarantines. Returns how many there were.
+async fn quarantines(
+    open: &mut Open,
+    numbers: &[i64],
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<u64> {
+    let mut done = 0;
+    for mut quarantine in Quarantine::all(&mut open.connection).await? {
+        if numbers.contains(&quarantine.id) && quarantine.state != QuarantineState::Active {
+            quarantine::go_on(&mut open.connection, &mut quarantine, now, pace).await?;
+            done += 1;
+        }
+    }
+    Ok(done)
 }
 
 /// Indexes the reports that came meanwhile, so that the server has few of them to index at once.
@@ -249,3 +314,6 @@ async fn index_in_steps(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod grafana;
 mod grafana_requests;
 mod hostile;
 mod import_beside;
+mod interrupted;
 mod limits;
 mod outages;
 mod page;

@@ -109,15 +109,16 @@ impl Server {
     }
 
     async fn carry_out(&mut self, now: Timestamp) {
-        assert!(self.writer.has_orders().await.unwrap());
+        let orders = self.writer.orders().await.unwrap();
+        assert!(!orders.is_empty());
         self.writer.read_set_aside().await.unwrap();
         self.writer.index_all().await.unwrap();
-        self.database.clone().carry_out(Hour::of(now)).await.unwrap().unwrap();
+        self.database.clone().carry_out(Hour::of(now), &orders).await.unwrap().unwrap();
         self.database.clone().recount_calendar().await.unwrap();
         assert!(!self.database.has_calendar_recounts().await.unwrap());
         self.writer.forget_hours(now);
         self.writer.read_set_aside().await.unwrap();
-        assert!(!self.writer.has_orders().await.unwrap());
+        assert!(self.writer.orders().await.unwrap().is_empty());
     }
 
     /// All that answers are made of, by names instead of numbers.

@@ -7,7 +7,10 @@ mod pages;
 
 use sqlx::SqliteConnection;
 
-use self::{delete::delete, overwrite::overwrite};
+use self::{
+    delete::delete,
+    overwrite::{cut_log, overwrite},
+};
 use super::{import::sort_history, pace::Pace, rebuild_snapshots::rebuild_since};
 use crate::{
     domain::{Hour, InstanceId},
@@ -20,11 +23,15 @@ use crate::{
 const DELETE: i64 = 0;
 const SNAPSHOTS: i64 = 1;
 const OVERWRITE: i64 = 2;
+/// The id is forgotten, and the log may still have it.
+const CUT_LOG: i64 = 3;
+const DONE: i64 = 4;
 
 /// An order that is not done.
 #[derive(Debug)]
 struct Purge {
     id: i64,
+    /// Empty once it is forgotten.
     instance: Vec<u8>,
     keep_totals: bool,
     phase: i64,
@@ -89,8 +96,9 @@ impl Writer {
     pub async fn purged(&mut self, order: i64) -> Result<Option<i64>> {
         self.run(async |open| {
             sqlx::query_scalar!(
-                "SELECT reports FROM purges WHERE id = ? AND instance IS NULL",
-                order
+                "SELECT reports FROM purges WHERE id = ? AND phase = ?",
+                order,
+                DONE
             )
             .fetch_optional(&mut open.connection)
             .await
@@ -132,13 +140,20 @@ async fn secure_delete(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Carries out all purges, from where they stopped. All reports are indexed, and none is indexed meanwhile.
-/// Returns how many there were.
-pub async fn purge(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result<u64> {
+/// Number of the last purge that is not done.
+pub async fn last_purge(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(r#"SELECT max(id) AS "last: i64" FROM purges WHERE phase < ?"#, DONE)
+        .fetch_one(connection)
+        .await
+}
+
+/// Carries out the purges up to a number, from where they stopped. All reports are indexed, and none is
+/// indexed meanwhile. Returns how many there were.
+pub async fn purge(open: &mut Open, last: i64, now: Hour, pace: &mut Pace) -> sqlx::Result<u64> {
     let connection = &mut open.connection;
     let mut done = 0;
     secure_delete(connection).await?;
-    while let Some(mut order) = next(connection).await? {
+    while let Some(mut order) = next(connection, last).await? {
         if order.phase == DELETE {
             order.from_hour = delete(connection, &order, pace).await?;
             order.phase = SNAPSHOTS;
@@ -149,28 +164,46 @@ pub async fn purge(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result<
                 rebuild_since(connection, Hour::new(from), now, pace).await?;
                 sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
             }
-            sqlx::query!("UPDATE purges SET phase = ? WHERE id = ?", OVERWRITE, order.id)
-                .execute(&mut *connection)
-                .await?;
+            enter(connection, &mut order, OVERWRITE).await?;
         }
-        overwrite(connection, &order, pace).await?;
+        if order.phase == OVERWRITE {
+            overwrite(connection, &order, pace).await?;
+            order.phase = CUT_LOG;
+        }
+        cut_log(connection).await?;
+        enter(connection, &mut order, DONE).await?;
         done += 1;
     }
     Ok(done)
 }
 
-async fn next(connection: &mut SqliteConnection) -> sqlx::Result<Option<Purge>> {
+async fn enter(
+    connection: &mut SqliteConnection,
+    order: &mut Purge,
+    phase: i64,
+) -> sqlx::Result<()> {
+    order.phase = phase;
+    sqlx::query!("UPDATE purges SET phase = ? WHERE id = ?", phase, order.id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn next(connection: &mut SqliteConnection, last: i64) -> sqlx::Result<Option<Purge>> {
     let row = sqlx::query!(
-        r#"SELECT id, instance AS "instance!", keep_totals, phase, from_hour FROM purges
-           WHERE instance IS NOT NULL ORDER BY id LIMIT 1"#
+        "SELECT id, instance, keep_totals, phase, from_hour FROM purges
+         WHERE phase < ? AND id <= ? ORDER BY id LIMIT 1",
+        DONE,
+        last
     )
     .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| Purge {
         id: row.id,
-        instance: row.instance,
+        // An older version forgot the id in the phase before.
+        phase: if row.instance.is_none() { CUT_LOG } else { row.phase },
+        instance: row.instance.unwrap_or_default(),
         keep_totals: row.keep_totals != 0,
-        phase: row.phase,
         from_hour: row.from_hour,
     }))
 }

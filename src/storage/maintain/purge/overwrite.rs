@@ -39,13 +39,17 @@ pub async fn overwrite(
     let texts = texts(&purge.instance);
     for last in [false, true] {
         if last {
-            sqlx::query!("UPDATE purges SET instance = NULL WHERE id = ?", purge.id)
-                .execute(&mut *connection)
-                .await?;
+            sqlx::query!(
+                "UPDATE purges SET instance = NULL, phase = ? WHERE id = ?",
+                super::CUT_LOG,
+                purge.id
+            )
+            .execute(&mut *connection)
+            .await?;
         }
         let mut left = usize::MAX;
         for _ in 0..ROUNDS {
-            checkpoint(connection).await?;
+            cut_log(connection).await?;
             let pages = pages_with(connection, &texts).await?;
             // A text that is part of others stays on the pages of these.
             if pages.is_empty() || pages.len() == left {
@@ -73,7 +77,7 @@ fn texts(instance: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Copies the log into the file and cuts it, as soon as no reader needs it.
-async fn checkpoint(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+pub async fn cut_log(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query(BUSY).execute(&mut *connection).await?;
     for _ in 0..CHECKPOINTS {
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut *connection).await?;

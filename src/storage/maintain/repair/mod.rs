@@ -18,9 +18,14 @@ use super::{
 };
 use crate::{domain::Hour, storage::write::Open};
 
-/// Repairs all that is derived. Returns the number of reports that got another label, and of rows that
-/// were wrong.
-pub async fn repair(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result<(i64, i64)> {
+/// Carries out the repairs up to a number, which are one: all that is derived is repaired. Returns the
+/// number of reports that got another label, and of rows that were wrong.
+pub async fn repair(
+    open: &mut Open,
+    last: i64,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<(i64, i64)> {
     let relabelled = relabel(open, pace).await?;
     let connection = &mut open.connection;
     let mut repaired = repair_counts(connection, pace).await?;
@@ -43,15 +48,14 @@ pub async fn repair(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     note_all(&mut transaction).await?;
     sqlx::query!(
-        "UPDATE repairs SET done = 1, relabelled = ?, repaired = ? WHERE done = 0",
+        "UPDATE repairs SET done = 1, relabelled = ?, repaired = ? WHERE done = 0 AND id <= ?",
         relabelled,
-        repaired
+        repaired,
+        last
     )
     .execute(&mut *transaction)
     .await?;
-    sqlx::query!("DELETE FROM repairs WHERE id < (SELECT max(id) FROM repairs)")
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query!("DELETE FROM repairs WHERE id < ?", last).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok((relabelled, repaired))
 }
