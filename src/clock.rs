@@ -1,4 +1,4 @@
-//! The time of day, as an argument of all code that depends on it.
+//! The time of day, as an argument of all code that depends on it. A time before [`RELEASED`] is wrong.
 
 use std::sync::{
     Arc,

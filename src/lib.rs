@@ -1,9 +1,10 @@
 //! A telemetry server for deployed Mattermost containers.
 //!
 //! A report's way through it: [`http`] takes the request and makes a [`domain::Report`] of it,
-//! [`ingest`] queues it and writes it together with all that wait, [`storage`] counts it within
-//! the same transaction, and when that is on disk the client gets its answer. The read routes
-//! ask [`storage`] for the counts; those for Grafana by way of [`promql`].
+//! [`ingest`] queues it and writes it together with all that wait, [`storage`] counts starts and
+//! heartbeats within the same transaction, and when that is on disk the client gets its answer.
+//! Instances and startup times follow. The read routes ask [`storage`] for the counts; those for
+//! Grafana by way of [`promql`].
 //!
 //! [`simulation`] makes reports up, for demonstrations, tests and benchmarks. It knows [`domain`]
 //! alone.

@@ -1,4 +1,5 @@
-//! The commands of the binary, one file each.
+//! The commands of the binary, one file each; and what they share: `client` sends requests, `environment`
+//! reads settings, and `orders` waits for orders or carries them out.
 
 mod backup;
 mod client;

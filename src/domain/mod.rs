@@ -1,4 +1,5 @@
-//! The report: its fields and rules, its normal form, and the units in which it is counted.
+//! The rules: the report, its fields and its normal form; the units in which it is counted; the judges of
+//! the clock, of outages and of silence; and the numbers that are published.
 //!
 //! Pure: no IO, no clock, no randomness.
 

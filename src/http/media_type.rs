@@ -1,4 +1,5 @@
-//! Media types of requests: the one in `Content-Type`, and those in `Accept`; and `Content-Encoding`.
+//! Media types of requests: the one in `Content-Type`, and those in `Accept`. Also encodings: the
+//! one in `Content-Encoding`, and whether `Accept-Encoding` has gzip.
 
 use axum::http::{HeaderMap, header};
 use mediatype::{MediaType, MediaTypeBuf, Name, ReadParams as _, Value, names};

@@ -1,4 +1,5 @@
-//! The thread that empties the queue: it stores reports, and does all other writing between them.
+//! The thread that empties the queue: it stores reports, and indexes, closes hours and does chores between
+//! them. It begins corrections, orders and recounts of the calendar, which have writers of their own.
 
 mod close_hours;
 mod correct_times;

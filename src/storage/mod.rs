@@ -1,8 +1,8 @@
 //! The SQLite database: the only module that knows sqlx.
 //!
-//! One [`Writer`] changes it (`write`), any number of readers of the pool see the last commit
-//! (`read`); in WAL mode neither waits for the other. Upkeep is in `maintain`. The tables are
-//! described in `migrations/`.
+//! One [`Writer`] stores reports and indexes them (`write`). Long upkeep (`maintain`) and commands have
+//! writers of their own; their transactions are short, since one waits for the other. Any number of readers
+//! see the last commit (`read`), and wait for no writer in WAL mode. `migrations/` describes the tables.
 
 mod calendar;
 mod error;

@@ -1,3 +1,5 @@
+//! Published numbers of made-up fleets: steps, small groups, and what subtraction would show.
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;

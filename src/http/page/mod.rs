@@ -1,5 +1,6 @@
-//! Pages for people. `html` makes an answer of a template and `assets` has what a page loads; the other files
-//! are the page of `GET /`: its `view`, its `numbers`, their `format`, and their `chart`s.
+//! Pages for people. `html` makes an answer of a template, `assets` has what a page loads, and `format` writes
+//! numbers and times; the public view uses them, too. The other files are the page of `GET /`: `dashboard` fills
+//! it with the `numbers` of its `view`, their `chart`s and the server's `health`, and `cache` keeps it.
 
 pub mod assets;
 mod cache;

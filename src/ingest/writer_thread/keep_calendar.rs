@@ -1,5 +1,5 @@
-//! Windows of the calendar: what was indexed is added to them, and some are counted anew. Adoption of
-//! versions is found in new snapshots.
+//! Windows of the calendar: what was indexed is added to them, and some are counted anew on a connection of
+//! their own. Adoption of versions is found in new snapshots.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! The end of an hour: its snapshot is taken, and it is rolled up.
+//! The end of an hour: its snapshot is taken, and it is rolled up. With the last hour of a day, the numbers
+//! of the public view are made.
 //!
 //! It comes in steps, each of a few milliseconds, so that reports are stored between them. A server
 //! that was off for a year has thousands of hours to close, and its first report waits for none.

@@ -1,4 +1,5 @@
-//! Changes of counts and startup times, where reports move from one time to another.
+//! Changes of counts and startup times, where reports get another time or profile, go, or come back, or a
+//! repair finds a difference.
 
 use std::collections::BTreeMap;
 

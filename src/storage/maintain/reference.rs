@@ -1,5 +1,5 @@
 //! Reports of a database file of the reference server. It has one table, `deployments`, with a text
-//! for each field and no record of its schema's version.
+//! for each field but an integer for the startup time, and no record of its schema's version.
 
 use std::{collections::HashSet, path::Path, time::Instant};
 

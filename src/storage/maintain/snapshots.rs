@@ -3,7 +3,8 @@
 //! A report is indexed only after the ends of all hours before its own were taken. So `activity`
 //! holds exactly the active instances of an end that is next, and taking it needs no walk over
 //! instances. The ends of hours in which the server was down are taken the same way. Imported
-//! history is replayed from the reports instead, by `rebuild_snapshots`.
+//! history is replayed from the reports instead, by `rebuild_snapshots`. The public numbers of a day are stored
+//! with its last snapshot.
 
 use sqlx::SqliteConnection;
 

@@ -1,4 +1,4 @@
-//! Outages, and the hours in which reports came.
+//! Outages, and the hours in which reports came. Silence is judged by these hours.
 
 use jiff::Timestamp;
 

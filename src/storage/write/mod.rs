@@ -1,4 +1,5 @@
-//! Writing: reports are stored a batch a transaction, then indexed and rolled up.
+//! Writing: reports are stored a batch a transaction, then indexed and rolled up. Some are set aside
+//! instead, by quarantines and purges. Samples of the server's own metrics are recorded, too.
 
 mod fleet;
 mod index_reports;
