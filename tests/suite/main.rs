@@ -5,6 +5,7 @@
 //!
 //! ```sh
 //! cargo test --test suite abuse:: -- --ignored
+//! cargo test --test suite browser:: -- --ignored
 //! cargo test --test suite prometheus:: -- --ignored
 //! cargo test --test suite proxies:: -- --ignored
 //! cargo test --test suite client:: -- --ignored
@@ -16,6 +17,7 @@ mod abuse;
 mod accuracy;
 mod api;
 mod architecture;
+mod browser;
 mod client;
 mod containers;
 mod prometheus;
