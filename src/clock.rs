@@ -76,10 +76,24 @@ impl Clock {
         }
     }
 
-    /// Both clocks.
+    /// Both clocks, at one moment. Where the thread had to wait between the two, they are read again: else the
+    /// wait would be a step of the clock, and reports would get other times for it.
     #[must_use]
     pub fn reading(&self) -> Reading {
-        Reading { wall: (self.wall)().as_millisecond(), running: (self.running_ms)() }
+        /// Longest time between two looks that counts as one moment.
+        const MOMENT_MS: i64 = 10;
+        /// Looks after which a wait is accepted.
+        const LOOKS: u32 = 20;
+        let mut before = (self.running_ms)();
+        let mut looks = 1;
+        loop {
+            let wall = (self.wall)().as_millisecond();
+            let running = (self.running_ms)();
+            if running - before <= MOMENT_MS || looks == LOOKS {
+                return Reading { wall, running };
+            }
+            (before, looks) = (running, looks + 1);
+        }
     }
 
     /// A time before this version was released.
@@ -111,5 +125,38 @@ impl Clock {
 impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Clock({})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_between_the_clocks_is_no_step() {
+        // Time passes while the clocks are read: a second at each of the first looks.
+        for waits in [0, 1, 5] {
+            let running = Arc::new(AtomicI64::new(0));
+            let left = AtomicI64::new(waits);
+            let (shown, passing) = (Arc::clone(&running), running);
+            let wall = move || {
+                let now = shown.load(Ordering::Relaxed);
+                if left.fetch_sub(1, Ordering::Relaxed) > 0 {
+                    shown.fetch_add(1000, Ordering::Relaxed);
+                }
+                Timestamp::from_millisecond(1_000_000 + now).unwrap()
+            };
+            let clock = Clock::new(wall, move || passing.load(Ordering::Relaxed), Timestamp::MIN);
+            let Reading { wall, running } = clock.reading();
+            assert_eq!((wall, running), (1_000_000 + 1000 * waits, 1000 * waits));
+        }
+    }
+
+    #[test]
+    fn a_machine_that_always_waits_has_a_reading() {
+        let running = AtomicI64::new(0);
+        let running = move || running.fetch_add(1000, Ordering::Relaxed);
+        let clock = Clock::new(|| Timestamp::UNIX_EPOCH, running, Timestamp::MIN);
+        assert_eq!(clock.reading().wall, 0);
     }
 }
