@@ -4,14 +4,16 @@
 //! times is made right at the end: instances, snapshots and watermarks. An interrupted one goes on. The
 //! windows of the calendar that they touch are noted, for a recount that follows.
 
+mod recount;
+
 use std::{
     sync::{Arc, PoisonError},
     time::Instant,
 };
 
-use futures_util::FutureExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
+use self::recount::recount;
 use super::{
     count_changes::open_hours,
     import::{sort_history, sort_on_disk},
@@ -188,43 +190,6 @@ async fn step(
         .await?;
     transaction.commit().await?;
     Ok((until, moved.len() as u64))
-}
-
-/// Recounts the instances that sent the corrected reports. The table of the recount is not part of the
-/// schema, so these queries cannot be checked against it when compiled; the tests run them.
-async fn recount(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<()> {
-    drop_recount(connection).await?;
-    sqlx::query_file!("src/storage/maintain/recount_instances.sql")
-        .execute(&mut *connection)
-        .await?;
-    let all: i64 = sqlx::query_scalar("SELECT count(*) FROM temp.recounted_instances")
-        .fetch_one(&mut *connection)
-        .await?;
-    pace.work_through(connection, 0, all, |transaction, after, until| {
-        async move {
-            sqlx::query(
-                "UPDATE instances SET
-                     first_seen = counted.first_seen, last_seen = counted.last_seen,
-                     days_seen = counted.days_seen, profile = counted.profile
-                 FROM temp.recounted_instances AS counted
-                 WHERE counted.rowid > ? AND counted.rowid <= ?
-                     AND instances.id = counted.instance",
-            )
-            .bind(after)
-            .bind(until)
-            .execute(transaction)
-            .await?;
-            Ok(())
-        }
-        .boxed()
-    })
-    .await?;
-    drop_recount(connection).await
-}
-
-async fn drop_recount(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    sqlx::query("DROP TABLE IF EXISTS temp.recounted_instances").execute(connection).await?;
-    Ok(())
 }
 
 /// First hour that the corrections changed.

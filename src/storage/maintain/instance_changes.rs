@@ -3,6 +3,10 @@
 //!
 //! A report in hour h makes its instance active from the end of that hour (h + 1) until its window has
 //! passed or the instance's next report takes its place.
+//!
+//! Of reports that are gone the last one of each instance counts, as far as it is known: that of an
+//! instance of which no report is left, and those of purged instances whose totals are kept. Where later
+//! reports are left, the last pruned one is taken for as late as it can have been.
 
 use std::collections::HashMap;
 
@@ -32,6 +36,17 @@ struct Report {
     id: i64,
     profile: i64,
     first_seen: Option<i64>,
+    days_seen: Option<i64>,
+}
+
+/// An instance of which no report is left.
+#[derive(Debug, sqlx::FromRow)]
+struct Gone {
+    id: Vec<u8>,
+    first_seen: i64,
+    last_seen: i64,
+    days_seen: i64,
+    profile: i64,
 }
 
 /// Makes the table `temp.instance_changes` of `temp.history`: sums by the hour of a snapshot and by
@@ -49,12 +64,17 @@ pub async fn store(
     )
     .execute(&mut *connection)
     .await?;
-    let mut sums = Sums { hourly_from, now, by_snapshot: HashMap::new() };
+    let pruned_until =
+        sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned_until'")
+            .fetch_one(&mut *connection)
+            .await?;
+    let last_pruned = Hour::of_ms(pruned_until - 1).number();
+    let mut sums = Sums { hourly_from, now, last_pruned, by_snapshot: HashMap::new() };
     let mut life = Life::default();
     let (mut instance, mut received_at, mut id) = (Vec::new(), i64::MIN, i64::MIN);
     loop {
         let reports: Vec<Report> = sqlx::query_as(
-            "SELECT instance, received_at, id, profile, first_seen FROM temp.history
+            "SELECT instance, received_at, id, profile, first_seen, days_seen FROM temp.history
              WHERE (instance, received_at, id) > (?, ?, ?)
              ORDER BY instance, received_at, id LIMIT ?",
         )
@@ -77,6 +97,10 @@ pub async fn store(
         }
     }
     life.end(&mut sums);
+    if pruned_until > 0 {
+        add_gone(connection, &mut sums).await?;
+    }
+    add_purged(connection, &mut sums).await?;
     sums.store(connection).await?;
     sqlx::raw_sql(
         "CREATE TEMP TABLE instance_changes AS
@@ -95,12 +119,71 @@ pub async fn store(
     Ok(())
 }
 
+/// Counts the instances of which no report is left.
+async fn add_gone(connection: &mut SqliteConnection, sums: &mut Sums) -> sqlx::Result<()> {
+    let mut last = Vec::new();
+    loop {
+        let instances: Vec<Gone> = sqlx::query_as(
+            "SELECT id, first_seen, last_seen, days_seen, profile FROM instances
+             WHERE id > ? AND last_seen >= 0
+                 AND NOT EXISTS (SELECT 1 FROM temp.history WHERE history.instance = instances.id)
+             ORDER BY id LIMIT ?",
+        )
+        .bind(&last)
+        .bind(ROWS)
+        .fetch_all(&mut *connection)
+        .await?;
+        for instance in &instances {
+            let (first, hour) = (instance.first_seen.max(0) / 3600, instance.last_seen / 3600);
+            let back = i32::from(instance.days_seen > 1);
+            sums.add(first + 1, instance.profile, [0, 0, 0, 0, 0, 0, 1, 0]);
+            sums.add(hour + 1, instance.profile, [0, 0, 0, 0, 0, 0, 0, back]);
+            sums.stay(hour, i64::MAX, instance.profile, [1, back]);
+        }
+        match instances.into_iter().next_back() {
+            Some(instance) => last = instance.id,
+            None => return Ok(()),
+        }
+        if sums.by_snapshot.len() >= SUMS {
+            sums.store(connection).await?;
+        }
+    }
+}
+
+/// Counts purged instances whose totals are kept.
+async fn add_purged(connection: &mut SqliteConnection, sums: &mut Sums) -> sqlx::Result<()> {
+    let purged =
+        sqlx::query!("SELECT * FROM purged_activity WHERE hour >= 0").fetch_all(connection).await?;
+    for row in purged {
+        let [all, back] = [row.instances, row.returning_instances]
+            .map(|count| i32::try_from(count).unwrap_or(i32::MAX));
+        sums.add(row.hour + 1, row.profile, [0, 0, 0, 0, 0, 0, all, back]);
+        sums.stay(row.hour, i64::MAX, row.profile, [all, back]);
+    }
+    Ok(())
+}
+
 /// The latest report of the instance whose history is being read.
 #[derive(Debug, Default)]
 struct Life {
     first_day: i64,
     came_back: bool,
     latest: Option<(i64, i64)>,
+    /// Days of its reports that are left.
+    days: i64,
+    pruned: Option<Pruned>,
+}
+
+/// What is known of the pruned reports of an instance.
+#[derive(Debug)]
+struct Pruned {
+    /// Hour of the first of them.
+    first: i64,
+    /// Days of all reports.
+    days_seen: i64,
+    /// Hour and profile of the first report that is left.
+    next: i64,
+    profile: i64,
 }
 
 impl Life {
@@ -108,17 +191,27 @@ impl Life {
     fn pass(&mut self, same: bool, report: &Report, sums: &mut Sums) {
         let hour = Hour::of_ms(report.received_at).number();
         let day = hour.div_euclid(24);
-        let same = same && self.latest.is_some();
         let mut first = false;
-        if same {
+        if let Some((latest, _)) = self.latest.filter(|_| same) {
+            self.days += i64::from(day > latest.div_euclid(24));
             self.replace(hour, sums);
         } else {
             self.end(sums);
             let seen = report.first_seen.unwrap_or(report.received_at / 1000);
             first = seen >= report.received_at / 1000;
-            // Of pruned reports it is not known; most instances that have some came back by them.
-            let came_back = !first;
-            *self = Self { first_day: day.min(seen.div_euclid(86_400)), came_back, latest: None };
+            *self = Self {
+                first_day: day.min(seen.div_euclid(86_400)),
+                // Whether pruned ones came back is found at the end.
+                came_back: !first,
+                latest: None,
+                days: 1,
+                pruned: (!first).then(|| Pruned {
+                    first: seen.div_euclid(3600),
+                    days_seen: report.days_seen.unwrap_or(0),
+                    next: hour,
+                    profile: report.profile,
+                }),
+            };
         }
         let back = day > self.first_day;
         sums.add(hour + 1, report.profile, {
@@ -131,20 +224,22 @@ impl Life {
 
     fn end(&mut self, sums: &mut Sums) {
         self.replace(i64::MAX, sums);
+        let Some(Pruned { first, days_seen, next, profile }) = self.pruned.take() else { return };
+        let comes_back = next.div_euclid(24) > self.first_day;
+        let came_back = comes_back && days_seen - self.days > 1;
+        // Those of one day are taken for one report.
+        let hour = if came_back { sums.last_pruned.min(next).max(first) } else { first };
+        sums.add(first + 1, profile, [0, 0, 0, 0, 0, 0, 1, 0]);
+        let returned = if came_back { hour } else { next };
+        sums.add(returned + 1, profile, [0, 0, 0, 0, 0, 0, 0, i32::from(comes_back)]);
+        (self.came_back, self.latest) = (came_back, Some((hour, profile)));
+        self.replace(next, sums);
     }
 
     /// Counts the latest report until one in an hour takes its place.
     fn replace(&mut self, next_hour: i64, sums: &mut Sums) {
-        let Some((hour, profile)) = self.latest.take().filter(|&(hour, _)| next_hour > hour) else {
-            return;
-        };
-        let back = i32::from(self.came_back);
-        sums.add(hour + 1, profile, [1, 1, 1, back, back, back, 0, 0]);
-        for (place, window) in Window::ALL.into_iter().enumerate() {
-            let mut changes = [0; 8];
-            changes[place] = -1;
-            changes[place + 3] = -back;
-            sums.add(next_hour.min(hour + window.hours()) + 1, profile, changes);
+        if let Some((hour, profile)) = self.latest.take() {
+            sums.stay(hour, next_hour, profile, [1, i32::from(self.came_back)]);
         }
     }
 }
@@ -153,6 +248,8 @@ impl Life {
 struct Sums {
     hourly_from: i64,
     now: i64,
+    /// Last hour of which reports were pruned.
+    last_pruned: i64,
     by_snapshot: HashMap<(i64, i64), Changes>,
 }
 
@@ -163,6 +260,21 @@ impl Sums {
         if hour <= self.now {
             let sums = self.by_snapshot.entry((hour, profile)).or_default();
             sums.iter_mut().zip(changes).for_each(|(sum, change)| *sum += change);
+        }
+    }
+
+    /// Counts instances, and the returning ones among them, as active by a report in an hour until one in
+    /// another hour takes its place.
+    fn stay(&mut self, hour: i64, next_hour: i64, profile: i64, [all, back]: [i32; 2]) {
+        if next_hour <= hour {
+            return;
+        }
+        self.add(hour + 1, profile, [all, all, all, back, back, back, 0, 0]);
+        for (place, window) in Window::ALL.into_iter().enumerate() {
+            let mut changes = [0; 8];
+            changes[place] = -all;
+            changes[place + 3] = -back;
+            self.add(next_hour.min(hour + window.hours()) + 1, profile, changes);
         }
     }
 

@@ -26,23 +26,21 @@ pub async fn rebuild(
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    let hourly_from = hourly_from(now.number());
-    rebuild_after(connection, i64::MIN, Fleet::default(), hourly_from, now, pace).await
+    rebuild_after(connection, i64::MIN, hourly_from(now.number()), now, pace).await
 }
 
-/// Rebuilds the snapshots after the last one of a midnight that is no later than `from`, likewise. Where
-/// reports were pruned, `temp.history` has when each instance was first seen.
+/// Rebuilds the snapshots after the midnight before an hour, where the times of reports have changed.
+/// Where reports were pruned, those of the first day after them stay as they are.
 pub async fn rebuild_from(
     connection: &mut SqliteConnection,
     from: Hour,
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    let (after, fleet) =
-        Fleet::at_snapshot(connection, from).await?.unwrap_or((i64::MIN, Fleet::default()));
+    let after = stays_until(connection, from, Window::ALL[0]).await?;
     // The clock may be wrong: those of single hours are thinned later.
     let hourly_from = hourly_from(now.number()).min(from.day().number());
-    rebuild_after(connection, after, fleet, hourly_from, now, pace).await
+    rebuild_after(connection, after, hourly_from, now, pace).await
 }
 
 /// Rebuilds the snapshots likewise, where the times of reports stay: those of single hours are kept where
@@ -53,20 +51,7 @@ pub async fn rebuild_since(
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    let oldest = sqlx::query_scalar!(
-        r#"SELECT min(received_at) AS "oldest: i64" FROM reports
-           WHERE received_at >= 0 AND (SELECT position > 0 FROM watermarks WHERE name = 'pruned')"#
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    // The begin of the next day, since a snapshot of a midnight is the first.
-    let shown = oldest.map(|ms| Hour::of_ms(ms).plus(Window::LONGEST.hours() + 24));
-    let from = shown.map_or(from, |shown| from.max(shown));
-    if from > now {
-        return Ok(());
-    }
-    let (after, fleet) =
-        Fleet::at_snapshot(connection, from).await?.unwrap_or((i64::MIN, Fleet::default()));
+    let after = stays_until(connection, from, Window::LONGEST).await?;
     let kept = sqlx::query_scalar!(
         r#"SELECT min(hour) AS "hour: i64" FROM snapshots WHERE hour % 24 <> 0"#
     )
@@ -74,24 +59,52 @@ pub async fn rebuild_since(
     .await?;
     let kept = kept.map_or(i64::MAX, |hour| Hour::new(hour).day().number());
     let hourly_from = hourly_from(now.number()).min(kept);
-    rebuild_after(connection, after, fleet, hourly_from, now, pace).await
+    rebuild_after(connection, after, hourly_from, now, pace).await
 }
 
+/// Midnight of the last snapshot that stays, where something has changed from an hour on. Those in whose
+/// window there may be a report that was pruned stay, too.
+async fn stays_until(
+    connection: &mut SqliteConnection,
+    from: Hour,
+    window: Window,
+) -> sqlx::Result<i64> {
+    let from = from.day().number();
+    let before = sqlx::query_scalar!(
+        r#"SELECT max(hour) AS "hour: i64" FROM snapshots WHERE hour <= ? AND hour % 24 = 0"#,
+        from
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let before = before.unwrap_or(i64::MIN);
+    let pruned_until =
+        sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned_until'")
+            .fetch_one(connection)
+            .await?;
+    if pruned_until == 0 {
+        return Ok(before);
+    }
+    let shown = Hour::of_ms(pruned_until - 1).plus(window.hours() + 24).day();
+    Ok(before.max(shown.number()))
+}
+
+/// Rebuilds the snapshots after an hour. The state at that hour is counted anew, too: the snapshot of it
+/// may count what has changed.
 async fn rebuild_after(
     connection: &mut SqliteConnection,
     last: i64,
-    mut fleet: Fleet,
     hourly_from: i64,
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     let (end, now, mut after) = (now, now.number(), last);
+    if after >= now {
+        return Ok(());
+    }
     instance_changes::store(connection, hourly_from, now).await?;
-    let mut changes = Changes::default();
-    changes.skip_to(after, connection).await?;
-    let first = changes.waiting.front().map_or(i64::MAX, |change| change.hour);
+    let (mut changes, mut fleet) = (Changes::default(), Fleet::default());
     let mut made = Vec::new();
-    let mut hour = if fleet.active.is_empty() { first } else { after + 1 };
+    let mut hour = changes.next_hour(connection).await?;
     while hour <= now {
         while let Some(change) = changes.next_until(hour, connection).await? {
             fleet.add(change.profile, change.active());
@@ -99,7 +112,7 @@ async fn rebuild_after(
             fleet.returning += change.returning_instances;
         }
         fleet.end(hour);
-        if is_kept(&fleet, hour, hourly_from) {
+        if hour > last && is_kept(&fleet, hour, hourly_from) {
             made.push(fleet.snapshot(hour)?);
         }
         if made.len() >= pace.rows().min(MADE_AT_A_TIME) {
@@ -155,18 +168,6 @@ impl Changes {
         }
         let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
         Ok(if due { self.waiting.pop_front() } else { None })
-    }
-
-    /// Leaves out the changes up to an hour.
-    async fn skip_to(&mut self, hour: i64, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        let before: i64 = sqlx::query_scalar(
-            "SELECT coalesce(max(rowid), 0) FROM temp.instance_changes WHERE hour <= ?",
-        )
-        .bind(hour)
-        .fetch_one(&mut *connection)
-        .await?;
-        self.last = before;
-        self.read(connection).await
     }
 
     /// Hour of the next change; after every hour if there is none.

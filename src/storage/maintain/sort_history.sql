@@ -9,8 +9,10 @@ CREATE TEMP TABLE history (
     received_at INTEGER NOT NULL,
     id INTEGER NOT NULL,
     profile INTEGER NOT NULL,
-    -- Where single reports were pruned: when the instance was first seen, in seconds since 1970.
+    -- Where single reports were pruned: when the instance was first seen, in seconds since 1970, and on how
+    -- many days.
     first_seen INTEGER,
+    days_seen INTEGER,
     PRIMARY KEY (instance, received_at, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -20,6 +22,11 @@ SELECT
     iif(
         (SELECT position > 0 FROM watermarks WHERE name = 'pruned'),
         (SELECT first_seen FROM instances WHERE instances.id = reports.instance),
+        NULL
+    ),
+    iif(
+        (SELECT position > 0 FROM watermarks WHERE name = 'pruned'),
+        (SELECT days_seen FROM instances WHERE instances.id = reports.instance),
         NULL
     )
 FROM reports

@@ -20,28 +20,6 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// State and end of the last snapshot of a midnight that is no later than an hour.
-    pub async fn at_snapshot(
-        connection: &mut SqliteConnection,
-        hour: Hour,
-    ) -> sqlx::Result<Option<(i64, Self)>> {
-        let hour = hour.day().number();
-        let snapshot = sqlx::query!(
-            r#"SELECT hour AS "hour!", instances, returning_instances, active FROM snapshots
-               WHERE hour <= ? AND hour % 24 = 0 ORDER BY hour DESC LIMIT 1"#,
-            hour
-        )
-        .fetch_optional(connection)
-        .await?;
-        let Some(snapshot) = snapshot else { return Ok(None) };
-        let rows: Vec<[i64; 7]> = json::decode(&snapshot.active)?;
-        let active: BTreeMap<i64, [i64; 6]> =
-            rows.into_iter().map(|[profile, counts @ ..]| (profile, counts)).collect();
-        let empty_from = active.is_empty().then_some(snapshot.hour);
-        let (instances, returning) = (snapshot.instances, snapshot.returning_instances);
-        Ok(Some((snapshot.hour, Self { active, instances, returning, empty_from })))
-    }
-
     /// Adds to the counts of a profile.
     pub fn add(&mut self, profile: i64, changes: [i64; 6]) {
         let counts = self.active.entry(profile).or_default();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use mattermost_telemetry::domain::ClockState;
 use proptest::{collection::vec, prelude::*};
 
-use self::machine::{Machine, report};
+use self::machine::Machine;
 use crate::support::{
     BEGIN,
     milliseconds::{DAY, HOUR, MINUTE, SECOND},
@@ -45,22 +45,20 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-async fn follow(begin: i64, events: Vec<Event>) -> Result<(), TestCaseError> {
+async fn follow(
+    begin: i64,
+    retention: Option<i64>,
+    events: Vec<Event>,
+) -> Result<(), TestCaseError> {
     let mut machine = Machine::start(begin).await;
+    machine.retention = retention;
     for event in events {
         match event {
             Event::Report(instance, version) => machine.report(instance, version).await,
             Event::Pass(ms) => machine.pass(ms).await,
             Event::Set(ahead) => machine.set(ahead).await,
             Event::Restart(off, ahead) => machine.restart(off, ahead).await,
-            Event::Import(ago) => {
-                let at = Timestamp::from_millisecond(machine.time - ago).unwrap();
-                let now = machine.now();
-                machine.keep_house().await;
-                machine.writer.import_reports([(at, report(9, 1))], now, |_| ()).await.unwrap();
-                machine.imported.push(machine.truth.len());
-                machine.truth.push(at.as_millisecond());
-            }
+            Event::Import(ago) => machine.import(ago).await,
         }
     }
     machine.check().await?;
@@ -88,6 +86,31 @@ async fn fault(error: i64, before: Vec<i64>, during: Vec<i64>) -> Result<(), Tes
     machine.check_snapshots().await?;
     machine.check_outages(0).await?;
     machine.check_truth().await
+}
+
+/// A fault of a clock whose machine has pruned reports.
+async fn pruned(
+    retention: i64,
+    before: Vec<i64>,
+    error: i64,
+    during: Vec<i64>,
+) -> Result<(), TestCaseError> {
+    let mut machine = Machine::start(0).await;
+    machine.retention = Some(retention);
+    machine.report(4, 1).await;
+    machine.report_twice(before, [1, 2], 1).await;
+    machine.pass(30 * HOUR).await;
+    machine.set(error).await;
+    machine.report_twice(during, [1, 3], 2).await;
+    machine.set(0).await;
+    machine.pass(26 * HOUR).await;
+    machine.check().await?;
+    machine.check_snapshots().await?;
+    machine.check_truth().await?;
+    machine.report_twice(vec![20 * HOUR, 12 * DAY], [1, 2], 3).await;
+    machine.pass(32 * DAY).await;
+    machine.check().await?;
+    machine.check_snapshots().await
 }
 
 /// A run with a wrong clock from its start, until it is set right.
@@ -137,9 +160,10 @@ proptest! {
     #[test]
     fn what_is_derived_follows_the_times_whatever_the_clock_does(
         begin in prop_oneof![Just(0), error()],
+        retention in prop::option::of(DAY..40 * DAY),
         events in vec(event(), 1..14),
     ) {
-        run(follow(begin, events))?;
+        run(follow(begin, retention, events))?;
     }
 
     #[test]
@@ -168,6 +192,21 @@ proptest! {
         during in vec(MINUTE..8 * HOUR, 0..3),
     ) {
         run(wrong_start(error, off, during))?;
+    }
+}
+
+proptest! {
+    // Months pass in each.
+    #![proptest_config(ProptestConfig { cases: cases().cases / 3, ..cases() })]
+
+    #[test]
+    fn a_fault_after_reports_were_pruned_leaves_every_number_right(
+        retention in prop_oneof![DAY..4 * DAY, 4 * DAY..40 * DAY],
+        before in vec(HOUR..9 * DAY, 1..7),
+        error in error(),
+        during in vec(MINUTE..8 * HOUR, 1..3),
+    ) {
+        run(pruned(retention, before, error, during))?;
     }
 }
 

@@ -1,8 +1,10 @@
 //! A machine whose clock may be wrong, and the truth about its reports.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
-    domain::{ClockState, Hour, Reading, Report, ReportBody, Timekeeper},
+    domain::{CalendarWindow, ClockState, Hour, Reading, Report, ReportBody, Timekeeper, day_of},
     storage::{Database, Writer},
 };
 use proptest::prelude::*;
@@ -10,6 +12,9 @@ use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::support::{BEGIN, milliseconds::SECOND};
+
+/// Hour, instances, returning instances, and the active ones by profile.
+type Snapshot = (i64, i64, i64, String);
 
 pub fn release() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
@@ -35,8 +40,16 @@ pub struct Machine {
     pub time: i64,
     pub ahead: i64,
     pub began: i64,
+    /// Age at which reports are pruned, in milliseconds.
+    pub retention: Option<i64>,
     /// True times of the reports, in the order of their numbers.
     pub truth: Vec<i64>,
+    /// The reports: instance and version.
+    pub sent: Vec<(u8, u8)>,
+    /// Times of the reports by their places, the last known ones of those that were pruned.
+    dated: BTreeMap<usize, i64>,
+    /// True if reports were pruned by a clock that is wrong.
+    pruned_wrongly: bool,
     /// Places of those that were imported.
     pub imported: Vec<usize>,
     /// True begins and ends of the times in which no server ran.
@@ -60,7 +73,11 @@ impl Machine {
             time,
             ahead,
             began: time,
+            retention: None,
             truth: Vec::new(),
+            sent: Vec::new(),
+            dated: BTreeMap::new(),
+            pruned_wrongly: false,
             imported: Vec::new(),
             down: Vec::new(),
         }
@@ -100,6 +117,18 @@ impl Machine {
             self.database.clone().recount_calendar().await.unwrap();
         }
         self.writer.close_hours(self.now()).await.unwrap();
+        self.prune().await;
+    }
+
+    async fn prune(&mut self) {
+        let Some(age) = self.retention.filter(|_| self.state() == ClockState::Confirmed) else {
+            return;
+        };
+        self.dated.extend(self.times().await);
+        let cutoff = self.now() - SignedDuration::from_millis(age);
+        while self.writer.prune(cutoff).await.unwrap() > 0 {
+            self.pruned_wrongly |= self.ahead != 0;
+        }
     }
 
     pub async fn report(&mut self, instance: u8, version: u8) {
@@ -107,6 +136,17 @@ impl Machine {
         let received_at = self.keeper.received_at(self.reading());
         self.writer.store_at(received_at, &[report(instance, version)]).await.unwrap();
         self.truth.push(self.time);
+        self.sent.push((instance, version));
+    }
+
+    /// Imports a report of so long ago.
+    pub async fn import(&mut self, ago: i64) {
+        let at = Timestamp::from_millisecond(self.time - ago).unwrap();
+        self.keep_house().await;
+        self.writer.import_reports([(at, report(9, 1))], self.now(), |_| ()).await.unwrap();
+        self.imported.push(self.truth.len());
+        self.truth.push(at.as_millisecond());
+        self.sent.push((9, 1));
     }
 
     /// Reports of two instances, each of the second one so long after the first one's.
@@ -154,15 +194,16 @@ impl Machine {
         SqliteConnectOptions::new().filename(file).connect().await.unwrap()
     }
 
-    /// Times of the reports, in the order of their numbers.
-    pub async fn times(&self) -> Vec<i64> {
-        sqlx::query_scalar("SELECT received_at FROM reports ORDER BY id")
+    /// Times of the reports that are stored, by their places.
+    pub async fn times(&self) -> BTreeMap<usize, i64> {
+        let times: Vec<(i64, i64)> = sqlx::query_as("SELECT id, received_at FROM reports")
             .fetch_all(&mut self.connection().await)
             .await
-            .unwrap()
+            .unwrap();
+        times.into_iter().map(|(id, time)| (usize::try_from(id - 1).unwrap(), time)).collect()
     }
 
-    pub async fn snapshots(&self) -> Vec<(i64, i64, i64, String)> {
+    pub async fn snapshots(&self) -> Vec<Snapshot> {
         sqlx::query_as("SELECT * FROM snapshots ORDER BY hour")
             .fetch_all(&mut self.connection().await)
             .await
@@ -224,7 +265,6 @@ impl Machine {
         prop_assert!(
             times
                 .iter()
-                .enumerate()
                 // What was imported keeps its time, which a clock that is behind may not have reached.
                 .filter(|(place, _)| self.ahead == 0 || !self.imported.contains(place))
                 .all(|(_, time)| (0..=now + SECOND).contains(time)),
@@ -234,26 +274,88 @@ impl Machine {
         Ok(())
     }
 
-    /// Holds the snapshots to those made anew from the reports as they are dated now. An import
-    /// makes them anew, and thins by the clock as it is.
+    /// A machine that got all reports at the times that they have now, and pruned none.
+    async fn twin(&mut self) -> Self {
+        self.dated.extend(self.times().await);
+        let mut twin = Self::start(0).await;
+        let reports = self.sent.iter().enumerate().map(|(place, &(instance, version))| {
+            let at = Timestamp::from_millisecond(self.dated[&place]).unwrap();
+            (at, report(instance, version))
+        });
+        twin.writer.import_reports(reports, self.now(), |_| ()).await.unwrap();
+        twin
+    }
+
+    /// First hour that no window with pruned reports reaches.
+    async fn exact_from(&self) -> i64 {
+        let pruned_until: i64 =
+            sqlx::query_scalar("SELECT position FROM watermarks WHERE name = 'pruned_until'")
+                .fetch_one(&mut self.connection().await)
+                .await
+                .unwrap();
+        if pruned_until == 0 { i64::MIN } else { pruned_until / 3_600_000 + 31 * 24 }
+    }
+
+    /// Holds the snapshots and the windows of the calendar to those of a machine that pruned nothing. It
+    /// thins by the clock as it is.
     pub async fn check_snapshots(&mut self) -> Result<(), TestCaseError> {
-        let kept = self.snapshots().await;
+        if self.pruned_wrongly {
+            return Ok(());
+        }
+        let twin = self.twin().await;
+        let exact_from = self.exact_from().await;
         let present = Hour::of(self.now()).number();
-        self.writer.import_reports([], self.now(), |_| ()).await.unwrap();
+        let kept = self.snapshots().await;
         // Those that a quarter has made old are thinned once the clock is trusted.
-        let stays = |row: &&(i64, i64, i64, String)| row.0 % 24 == 0 || row.0 > present - 89 * 24;
-        let made = self.snapshots().await;
+        let stays =
+            |row: &&Snapshot| row.0 >= exact_from && (row.0 % 24 == 0 || row.0 > present - 89 * 24);
+        let made = twin.snapshots().await;
         prop_assert_eq!(
             kept.iter().filter(stays).collect::<Vec<_>>(),
             made.iter().filter(stays).collect::<Vec<_>>()
         );
+        for (hour, instances, _, active) in &kept {
+            let active: Vec<[i64; 7]> = serde_json::from_str(active).unwrap();
+            for window in 1..4 {
+                let sum: i64 = active.iter().map(|counts| counts[window]).sum();
+                prop_assert!(
+                    (0..=*instances).contains(&sum),
+                    "{} of {} in {}",
+                    sum,
+                    instances,
+                    hour
+                );
+            }
+        }
+        self.check_calendar(&twin).await
+    }
+
+    /// Holds the windows of the calendar to those of another machine. One whose reports were pruned before it
+    /// was counted anew has none too many.
+    async fn check_calendar(&self, twin: &Self) -> Result<(), TestCaseError> {
+        let last = day_of(self.now()) + 31;
+        for window in CalendarWindow::ALL {
+            let counts = self.database.calendar(window, last - 1500, last).await.unwrap();
+            let right = twin.database.calendar(window, last - 1500, last).await.unwrap();
+            for (count, right) in counts.iter().zip(right) {
+                let instances = 0..=right.instances;
+                prop_assert!(
+                    count == &right || !count.complete && instances.contains(&count.instances),
+                    "{:?} {:?} {:?}",
+                    window,
+                    count,
+                    right
+                );
+            }
+        }
         Ok(())
     }
 
     /// Holds the times of the reports to the truth: a correction is in whole seconds.
     pub async fn check_truth(&self) -> Result<(), TestCaseError> {
         let times = self.times().await;
-        for (place, (time, truth)) in times.iter().zip(&self.truth).enumerate() {
+        for (place, time) in times {
+            let truth = self.truth[place];
             prop_assert!(
                 (time - truth).abs() <= 2 * SECOND,
                 "report {}: {} s off",
