@@ -119,6 +119,8 @@ struct Dashboard {
     choices: [Vec<String>; 2],
     health: Health,
     grafana: Option<String>,
+    /// True if there is a public view.
+    public: bool,
 }
 
 #[derive(Template)]
@@ -151,7 +153,7 @@ pub async fn dashboard(
         let address = address(&headers);
         return Html::new(&Empty { address, health })?.answer(&headers);
     }
-    let page = Html::new(&page(view.clone(), numbers, health, state.grafana_url.clone())?)?;
+    let page = Html::new(&page(view.clone(), numbers, health, &state)?)?;
     state.pages.keep(view, basis, page.clone());
     page.answer(&headers)
 }
@@ -171,7 +173,7 @@ fn page(
     view: View,
     numbers: Numbers,
     health: Health,
-    grafana: Option<String>,
+    state: &AppState,
 ) -> Result<Dashboard, ApiError> {
     Ok(Dashboard {
         since: period(numbers.periods.first(), numbers.periods.step == Step::Hour),
@@ -186,7 +188,8 @@ fn page(
         choices: numbers.choices,
         view,
         health,
-        grafana,
+        grafana: state.grafana_url.clone(),
+        public: state.public.is_some(),
     })
 }
 
