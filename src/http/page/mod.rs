@@ -1,15 +1,18 @@
 //! Pages for people. `html` makes an answer of a template, `assets` has what a page loads, and `format` writes
 //! numbers and times; the public view uses them, too. The other files are the page of `GET /`: `dashboard` fills
-//! it with the `numbers` of its `view`, their `chart`s and the server's `health`, and `cache` keeps it.
+//! it with the `numbers` of its `view`, as `figures` that `chart` draws and as other `parts`, and with the server's
+//! `health`; `cache` keeps it.
 
 pub mod assets;
 mod cache;
 mod chart;
 mod dashboard;
+mod figures;
 pub mod format;
 mod health;
 mod html;
 mod numbers;
+mod parts;
 mod view;
 
 use axum::routing::get;
