@@ -13,6 +13,7 @@ mod place;
 mod profiles;
 mod read;
 mod readers;
+mod startup_bounds;
 mod write;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
+    ConnectOptions, Connection as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -43,10 +44,9 @@ pub use read::{
     WindowCount,
 };
 use readers::{Reader, Readers};
+use startup_bounds::write_bounds;
 use write::Traffic;
 pub use write::{LONGEST_GAP, Quarantine, QuarantineState, Sample, Stored, Writer, is_counter};
-
-use crate::domain::StartupTimes;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -291,22 +291,4 @@ async fn migrate(
         }
         other => OpenError::Open { path: path.to_owned(), source: other.into() },
     })
-}
-
-/// Writes the buckets of startup times if those of the file are not those of this version.
-async fn write_bounds(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let bounds: Vec<i64> = StartupTimes::bucket_bounds_ms().collect();
-    let written = sqlx::query_scalar!("SELECT up_to_ms FROM startup_bounds ORDER BY up_to_ms")
-        .fetch_all(&mut *connection)
-        .await?;
-    if written == bounds {
-        return Ok(());
-    }
-    let bounds = json::encode(&bounds)?;
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query!("DELETE FROM startup_bounds").execute(&mut *transaction).await?;
-    sqlx::query!("INSERT INTO startup_bounds SELECT value FROM json_each(?)", bounds)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
 }

@@ -20,11 +20,12 @@ const FLOORS: [&[&str]; 9] = [
 ];
 
 /// The same within `storage`. Its root file wires the rest, and each of them may name it.
-const STORAGE_FLOORS: [&[&str]; 4] = [
+const STORAGE_FLOORS: [&[&str]; 5] = [
     &["calendar", "error", "instance_key", "json", "place", "profiles", "readers"],
     &["write"],
     &["read"],
     &["maintain"],
+    &["startup_bounds"],
 ];
 
 /// The same within `promql`.

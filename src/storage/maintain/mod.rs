@@ -27,6 +27,7 @@ mod verify;
 
 pub use backup::BackupError;
 pub use close_hours::Step;
+pub(super) use import::sort_on_disk;
 pub use orders::{CarriedOut, Orders, Upkeep};
 pub use quarantine::Preview;
 pub use reference::{ImportError, Moved};

@@ -154,8 +154,10 @@ async fn walk(
     let mut rows =
         sqlx::query_file!("src/storage/read/startup.sql", parts, members).fetch(connection);
     while let Some(row) = rows.try_next().await? {
-        for (number, starts, sum_ms) in json::decode::<Vec<(i64, u64, u64)>>(&row.cells)? {
+        for (number, starts, sum_ms) in json::decode::<Vec<(i64, i64, i64)>>(&row.cells)? {
             let (group, up_to_ms) = (number / CELLS_PER_GROUP, number % CELLS_PER_GROUP);
+            // A cell that is below zero is a fault of its own, which `verify` reports.
+            let [starts, sum_ms] = [starts, sum_ms].map(|count| u64::try_from(count).unwrap_or(0));
             visit(Counted { stretch: row.stretch, group, up_to_ms, starts, sum_ms });
         }
     }
