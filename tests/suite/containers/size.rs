@@ -34,7 +34,7 @@ async fn the_images_are_small() {
     let (unpacked, compressed) = measure(Base::Alpine);
     assert!(unpacked <= 15 * MEGABYTE, "{unpacked}");
     // Alpine alone has nearly 4.
-    assert!(compressed <= 13 * MEGABYTE / 2, "{compressed}");
+    assert!(compressed <= 7 * MEGABYTE, "{compressed}");
     let (unpacked, compressed) = measure(Base::Scratch);
     assert!(unpacked <= 8 * MEGABYTE, "{unpacked}");
     assert!(compressed <= 7 * MEGABYTE / 2, "{compressed}");
