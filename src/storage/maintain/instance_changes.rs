@@ -174,7 +174,7 @@ struct Life {
     pruned: Option<Pruned>,
 }
 
-/// What is known of the pruned reports of an instance.
+/// The pruned reports of an instance, as far as they are known.
 #[derive(Debug)]
 struct Pruned {
     /// Hour of the first of them.
@@ -201,7 +201,7 @@ impl Life {
             first = seen >= report.received_at / 1000;
             *self = Self {
                 first_day: day.min(seen.div_euclid(86_400)),
-                // Whether pruned ones came back is found at the end.
+                // `end` finds out whether pruned ones came back.
                 came_back: !first,
                 latest: None,
                 days: 1,

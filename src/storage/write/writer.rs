@@ -29,7 +29,7 @@ pub struct Writer {
     options: SqliteConnectOptions,
     pub(in crate::storage) open: Option<Open>,
     pub(super) recorded: Recorded,
-    /// What a long job beside it sees of it; `None` for the writer of such a job.
+    /// Its traffic, as a long job beside it sees it; `None` for the writer of such a job.
     traffic: Option<Arc<Traffic>>,
 }
 

@@ -94,7 +94,7 @@ impl World {
         Some(self.next_time()?.div_euclid(self.slot) * self.slot + self.slot / 2)
     }
 
-    /// What is sent in the slot at a time.
+    /// The bodies that are sent in the slot at a time.
     pub fn slot(&mut self, at: i64) -> Bodies {
         let mut bodies = Vec::new();
         while let Some(time) = self.next_time().filter(|time| *time < at + self.slot / 2) {

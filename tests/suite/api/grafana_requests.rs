@@ -92,7 +92,7 @@ async fn a_post_may_have_its_parameters_in_the_url() {
     }
 }
 
-/// What a Prometheus may have and this server has not is an empty list.
+/// Lists that a Prometheus may have, and this server has not, are empty.
 #[tokio::test]
 async fn grafana_finds_no_rules_alerts_or_exemplars() {
     let app = App::start().await;

@@ -265,7 +265,7 @@ impl Machine {
         prop_assert!(
             times
                 .iter()
-                // What was imported keeps its time, which a clock that is behind may not have reached.
+                // An imported report keeps its time, which a clock that is behind may not have reached.
                 .filter(|(place, _)| self.ahead == 0 || !self.imported.contains(place))
                 .all(|(_, time)| (0..=now + SECOND).contains(time)),
             "{:?}",
