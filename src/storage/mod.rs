@@ -41,7 +41,7 @@ use read::ActivityNow;
 pub use read::{
     ActiveInstances, Activity, Adoption, Breakdown, CohortCount, Groups, Interval, ListedValue,
     Period, ReportFilter, Silence, StartupBreakdown, StoredReport, Table, Totals, ValueState,
-    WindowCount,
+    WindowCount, groups_by,
 };
 use readers::{Reader, Readers};
 use startup_bounds::write_bounds;

@@ -6,7 +6,7 @@ use std::fmt;
 use askama::filters::HtmlSafe;
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
-use crate::domain::Hour;
+use crate::domain::{Dimension, Hour};
 
 /// A count, with a comma between thousands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,19 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = utc(self.0).strftime("%Y-%m-%d %H:%M UTC").to_string();
         write!(f, r#"<time datetime="{}">{shown}</time>"#, self.0)
+    }
+}
+
+/// Id and title of the part of a page that lists a dimension's values.
+#[must_use]
+pub const fn part(dimension: Dimension) -> (&'static str, &'static str) {
+    match dimension {
+        Dimension::ImageVersion => ("versions", "Versions"),
+        Dimension::Architecture => ("architectures", "Architectures"),
+        Dimension::DbType => ("databases", "Databases"),
+        Dimension::ContainerRuntime => ("runtimes", "Container runtimes"),
+        Dimension::Os => ("os", "Operating systems"),
+        Dimension::TelemetryVersion => ("formats", "Formats of the report"),
     }
 }
 

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use super::view::{Periods, Range, View};
 use crate::{
     domain::{
-        CalendarWindow, Dimension, Moment, OTHER, Profile, StartupTimes, Window, day_of,
+        CalendarWindow, Dimension, Moment, OTHER, Profile, StartupTimes, Value, Window, day_of,
         newer_release,
     },
-    storage::{Activity, CohortCount, Database, Groups, ReportFilter, Result, StoredReport},
+    storage::{
+        Activity, CohortCount, Database, Groups, ReportFilter, Result, StoredReport, groups_by,
+    },
 };
 
 /// Turns that reading the numbers takes of those that there are for requests that may read much.
@@ -90,9 +92,12 @@ impl Numbers {
         let (starts, versions) =
             tokio::try_join!(fleet.starts(&moments), fleet.versions(&moments))?;
         let outages = database.outages(periods.first().start_ms(), now.as_millisecond()).await?;
-        let mut breakdowns = Vec::new();
+        let (mut breakdowns, mut newest_version) = (Vec::new(), None);
         for dimension in Self::BREAKDOWNS {
             let by_value = fleet.active(dimension).await?;
+            if dimension == Dimension::ImageVersion {
+                newest_version = newest(&by_value);
+            }
             breakdowns.push(ranked(by_value, |active| *active, |other, some| *other += some));
         }
         let instances = database.instances_at(&[Moment::Now]).await?;
@@ -102,7 +107,7 @@ impl Numbers {
             outage_seconds: begins.zip(ends).map(|(a, b)| outages.within(a, b) / 1000).collect(),
             instances: instances.first().copied().flatten().map_or(0, |[instances, _]| instances),
             activity: fleet.activity().await?,
-            newest_version: fleet.newest_version().await?,
+            newest_version,
             versions,
             breakdowns,
             startup,
@@ -177,13 +182,6 @@ impl<'a> Fleet<'a> {
         Ok(active.into_iter().take(CHOICES).map(|(value, _)| value).collect())
     }
 
-    async fn newest_version(&self) -> Result<Option<(String, u64)>> {
-        let versions = self.active(Dimension::ImageVersion).await?;
-        let names = versions.iter().map(|(version, _)| version.clone());
-        let newest = names.fold(None, newer_release);
-        Ok(versions.into_iter().find(|(version, _)| Some(version) == newest.as_ref()))
-    }
-
     async fn versions(&self, moments: &[Moment]) -> Result<ByValue<Vec<Option<u64>>>> {
         let (values, groups) = self.groups(Some(Dimension::ImageVersion));
         // A period shows the state at its end.
@@ -246,17 +244,16 @@ impl<'a> Fleet<'a> {
 }
 
 fn groups(profiles: &[(i64, Arc<Profile>)], dimension: Option<Dimension>) -> (Vec<String>, Groups) {
-    let (mut values, mut places) = (Vec::new(), BTreeMap::new());
-    let groups = profiles.iter().map(|(number, profile)| {
-        let value = dimension.map_or("", |dimension| &**profile.get(dimension));
-        let place = *places.entry(value).or_insert_with(|| {
-            values.push(value.to_owned());
-            values.len() - 1
-        });
-        (*number, place)
-    });
-    let groups = groups.collect();
-    (values, groups)
+    let (groups, values) = groups_by(profiles, dimension);
+    let text = |value: Option<Value>| value.map_or_else(String::new, String::from);
+    (values.into_iter().map(text).collect(), groups)
+}
+
+/// The newest release among versions, with its count.
+fn newest(versions: &ByValue<u64>) -> Option<(String, u64)> {
+    let names = versions.iter().map(|(version, _)| version.clone());
+    let newest = names.fold(None, newer_release)?;
+    versions.iter().find(|(version, _)| *version == newest).cloned()
 }
 
 fn add_times(sum: &mut StartupTimes, times: &StartupTimes) {

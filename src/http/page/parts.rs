@@ -1,10 +1,10 @@
 //! The parts of the page that are no charts: tiles, breakdowns, startup times, cohorts, the latest starts.
 
 use super::{
-    format::{Count, Share, StartupMs, Time, period},
+    format::{Count, Share, StartupMs, Time, part, period},
     numbers::{ByValue, Numbers},
 };
-use crate::domain::{Dimension, Hour, StartupTimes, start_of_day};
+use crate::domain::{Hour, StartupTimes, start_of_day};
 
 /// Number, its definition, and the name that it has in the URLs of the API.
 #[derive(Debug)]
@@ -151,13 +151,7 @@ pub fn breakdowns(numbers: &Numbers) -> Vec<Breakdown> {
     named
         .map(|(dimension, by_value)| {
             let whole = by_value.iter().map(|(_, active)| active).sum();
-            let (id, title) = match dimension {
-                Dimension::ImageVersion => ("versions", "Versions"),
-                Dimension::Architecture => ("architectures", "Architectures"),
-                Dimension::DbType => ("databases", "Databases"),
-                Dimension::ContainerRuntime => ("runtimes", "Container runtimes"),
-                Dimension::Os | Dimension::TelemetryVersion => ("os", "Operating systems"),
-            };
+            let (id, title) = part(*dimension);
             let row = |(value, active): &(String, u64)| {
                 (value.clone(), Count(*active), Share { part: *active, whole })
             };

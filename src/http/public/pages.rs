@@ -14,7 +14,7 @@ use crate::{
         error::ApiError,
         page::{
             Html,
-            format::{Count, Share, Time},
+            format::{Count, Share, Time, part},
         },
     },
 };
@@ -152,14 +152,7 @@ fn show(numbers: &PublicNumbers) -> Shown {
 }
 
 fn breakdown(numbers: &PublicNumbers, dimension: Dimension) -> Breakdown {
-    let (id, title) = match dimension {
-        Dimension::ImageVersion => ("versions", "Versions"),
-        Dimension::Architecture => ("architectures", "Architectures"),
-        Dimension::DbType => ("databases", "Databases"),
-        Dimension::ContainerRuntime => ("runtimes", "Container runtimes"),
-        Dimension::Os => ("os", "Operating systems"),
-        Dimension::TelemetryVersion => ("formats", "Formats of the report"),
-    };
+    let (id, title) = part(dimension);
     let groups = |counts: &PublicCounts| -> Vec<(String, u64)> {
         let groups = counts.groups(dimension).iter();
         groups.map(|group| (group.value.clone(), group.instances)).collect()

@@ -27,7 +27,7 @@ pub use calendar::{CohortCount, WindowCount};
 pub use newest_reports::{ReportFilter, StoredReport};
 pub use outages::Silence;
 pub use startup::StartupBreakdown;
-pub use table::{Groups, Table};
+pub use table::{Groups, Table, groups_by};
 pub use timeseries::{Interval, Period};
 pub use values::{ListedValue, ValueState};
 

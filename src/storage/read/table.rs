@@ -1,11 +1,8 @@
 //! Groups of profiles, and tables of their counts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{
-    domain::{Dimension, Value},
-    storage::profiles::Numbered,
-};
+use crate::domain::{Dimension, Profile, Value};
 
 /// Group of each wanted profile: pairs of a profile's number and a group, counted from 0.
 pub type Groups = Vec<(i64, usize)>;
@@ -20,8 +17,9 @@ pub fn group_count(groups: &Groups) -> usize {
 
 /// Groups all profiles by the values of a dimension; one group of all where there is none. Returns
 /// the groups, and the value of each; `None` is that of all.
+#[must_use]
 pub fn groups_by(
-    profiles: &Numbered,
+    profiles: &[(i64, Arc<Profile>)],
     dimension: Option<Dimension>,
 ) -> (Groups, Vec<Option<Value>>) {
     let mut values = Vec::new();
