@@ -8,6 +8,7 @@
 //! cargo test --test suite browser:: -- --ignored
 //! cargo test --test suite prometheus:: -- --ignored
 //! cargo test --test suite proxies:: -- --ignored
+//! cargo test --test suite replication:: -- --ignored
 //! cargo test --test suite client:: -- --ignored
 //! cargo test --test suite containers:: -- --ignored
 //! ```
@@ -22,5 +23,6 @@ mod client;
 mod containers;
 mod prometheus;
 mod proxies;
+mod replication;
 mod support;
 mod wrong_clock;

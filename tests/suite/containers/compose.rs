@@ -10,22 +10,34 @@ use crate::support::containers::{Base, Image, docker, unique};
 
 pub const STACK: &str = "docker-compose.yml";
 pub const COOLIFY: &str = "docker-compose.coolify.yml";
+/// An addition to the stack.
+const BACKUP: &str = "docker-compose.backup.yml";
 
-/// `docker compose` on one of the files, without the settings of an `.env` beside it.
-fn compose(file: &str) -> Vec<String> {
-    let file = format!("--file={}", Path::new(env!("CARGO_MANIFEST_DIR")).join(file).display());
-    ["compose", &file, "--env-file=/dev/null"].map(str::to_owned).to_vec()
+/// `docker compose` on files that are one stack, without the settings of an `.env` beside them.
+fn compose(files: &[&str]) -> Vec<String> {
+    let file =
+        |file| format!("--file={}", Path::new(env!("CARGO_MANIFEST_DIR")).join(file).display());
+    let command = ["compose", "--env-file=/dev/null"].map(str::to_owned);
+    command.into_iter().chain(files.iter().map(file)).collect()
+}
+
+/// A stack as Compose understands it, with everything filled in; or its error.
+fn config(files: &[&str], settings: &[(&str, &str)]) -> Result<Value, String> {
+    let mut command = Command::new("docker");
+    command.args(compose(files)).args(["config", "--format=json"]).envs(settings.iter().copied());
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    if !output.status.success() {
+        return Err(errors);
+    }
+    // A variable without a default, or a name that Compose does not know.
+    assert_eq!(errors, "", "{files:?}");
+    Ok(serde_json::from_slice(&output.stdout).unwrap())
 }
 
 /// A file as Compose understands it, with everything filled in.
 pub fn read(file: &str, settings: &[(&str, &str)]) -> Value {
-    let mut command = Command::new("docker");
-    command.args(compose(file)).args(["config", "--format=json"]).envs(settings.iter().copied());
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
-    // A variable without a default, or a name that Compose does not know.
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{file}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    config(&[file], settings).unwrap()
 }
 
 fn nanoseconds(duration: &Value) -> i128 {
@@ -157,6 +169,40 @@ async fn the_coolify_stack_agrees_with_the_image() {
     }
 }
 
+/// The replica is of the server's own volume, by its own user, begins after a restore, and has a place.
+#[test]
+#[ignore = "needs Docker; run it with: cargo test --test suite containers:: -- --ignored"]
+fn the_replica_of_the_stack_is_of_the_servers_volume() {
+    let refusal = config(&[STACK, BACKUP], &[]).unwrap_err();
+    assert!(refusal.contains("REPLICA_URL"), "{refusal}");
+    let place = ("REPLICA_URL", "s3://bucket/telemetry");
+    let stack = config(&[STACK, BACKUP], &[place]).unwrap();
+    let services = &stack["services"];
+    let waits =
+        |service: &str, other: &str| services[service]["depends_on"][other]["condition"].clone();
+    assert_eq!(waits("telemetry", "telemetry-restore"), "service_completed_successfully");
+    assert_eq!(waits("telemetry-replica", "telemetry"), "service_healthy");
+    assert_eq!(services["telemetry-replica"]["user"], "65532:65532");
+    let data = &services["telemetry"]["volumes"][0];
+    let known = include_str!("../../../litestream.yml");
+    for name in ["telemetry-restore", "telemetry-replica"] {
+        let service = &services[name];
+        assert_eq!(service["volumes"][0], *data, "{name}");
+        assert_eq!(service["environment"][place.0], place.1, "{name}");
+        assert_eq!(service["read_only"], true, "{name}");
+        for variable in service["environment"].as_object().unwrap().keys() {
+            let is_own = variable.starts_with("LITESTREAM_") || variable == "GOMEMLIMIT";
+            assert!(is_own || known.contains(&format!("${{{variable}}}")), "{name}: {variable}");
+        }
+    }
+    let folder = config(
+        &[STACK, BACKUP],
+        &[("REPLICA_URL", "file:///replica"), ("REPLICA_FOLDER", "/mnt/disk")],
+    );
+    let mount = &folder.unwrap()["services"]["telemetry-replica"]["volumes"][2];
+    assert_eq!((&mount["type"], &mount["source"]), (&"bind".into(), &"/mnt/disk".into()));
+}
+
 /// The change that the file describes: both services of the server are built from one git URL.
 #[test]
 #[ignore = "needs Docker; run it with: cargo test --test suite containers:: -- --ignored"]
@@ -196,7 +242,7 @@ impl Drop for Stack {
 #[ignore = "needs Docker; run it with: cargo test --test suite containers:: -- --ignored"]
 async fn the_server_of_the_stack_becomes_healthy() {
     let image = Image::build(Base::Alpine);
-    let mut command = compose(STACK);
+    let mut command = compose(&[STACK]);
     command.push(format!("--project-name={}", unique("stack")));
     let stack = Stack { command };
     let output = Command::new("docker")
@@ -225,7 +271,7 @@ async fn the_server_of_the_stack_becomes_healthy() {
 async fn the_provisioning_service_of_coolify_writes_files_for_grafana() {
     let image = Image::build(Base::Alpine);
     let project = unique("coolify");
-    let mut command = compose(COOLIFY);
+    let mut command = compose(&[COOLIFY]);
     command.push(format!("--project-name={project}"));
     let stack = Stack { command };
     // Twice, as at two deployments.

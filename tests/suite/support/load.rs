@@ -58,6 +58,11 @@ impl Acknowledged {
         self.0.lock().unwrap().len()
     }
 
+    /// What was acknowledged up to now; later ones are not added to it.
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
+
     pub fn add(&self, id: &str) {
         self.0.lock().unwrap().insert(id.to_owned());
     }
