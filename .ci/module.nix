@@ -8,6 +8,12 @@ let
     hasInfix = part: text: builtins.length (builtins.split part text) > 1;
     hasPrefix = start: text: builtins.substring 0 (builtins.stringLength start) text == start;
     literalMD = text: text;
+    removePrefix =
+      start: text:
+      if lib.hasPrefix start text then
+        builtins.substring (builtins.stringLength start) (builtins.stringLength text) text
+      else
+        text;
     mkEnableOption = _: { default = false; };
     mkIf = condition: content: if condition then content else null;
     mkOption = option: option;
@@ -26,15 +32,23 @@ let
       ints.u16 = null;
     };
   };
-  pkgs.stdenv.hostPlatform.system = "a-system";
+  pkgs = {
+    stdenv.hostPlatform.system = "a-system";
+    litestream = "/litestream";
+  };
   evaluate =
     cfg:
-    import ../nix/module.nix { packages.a-system.default = "/package"; } {
+    import ../nix/module.nix
+      {
+        packages.a-system.default = "/package";
+        outPath = "/source";
+      }
+      {
       inherit lib pkgs;
       config.services.mattermost-telemetry = cfg;
     };
   inherit ((evaluate { }).options.services) mattermost-telemetry;
-  unit =
+  units =
     settings:
     let
       value = name: option: (option.apply or (given: given)) (settings.${name} or option.default);
@@ -42,7 +56,9 @@ let
         enable = true;
       };
     in
-    (evaluate cfg).config.systemd.services.mattermost-telemetry;
+    (evaluate cfg).config.systemd.services;
+  unit = settings: (units settings).mattermost-telemetry;
+  replicated = units { replicaUrl = "s3://bucket/100%"; };
 
   address = settings: (unit settings).environment.SERVER_ADDRESS;
   percent = unit {
@@ -79,4 +95,15 @@ builtins.all (correct: correct) [
   # A board without a battery clock boots in the past.
   (is [ "network-online.target" "time-sync.target" ] (unit { }).after)
   (is [ "network-online.target" "time-sync.target" ] (unit { }).wants)
+  # Without a replica there is no Litestream.
+  (is null (units { }).mattermost-telemetry-replica)
+  (is null (units { }).mattermost-telemetry-restore)
+  (is "s3://bucket/100%%" replicated.mattermost-telemetry-replica.environment.REPLICA_URL)
+  (is "/litestream/bin/mattermost-telemetry replicate -config /source/litestream.yml"
+    replicated.mattermost-telemetry-replica.serviceConfig.ExecStart
+  )
+  (is "/var/lib/mattermost-telemetry/telemetry.db"
+    replicated.mattermost-telemetry-restore.environment.TELEMETRY_DATABASE
+  )
+  (is [ "mattermost-telemetry.service" ] replicated.mattermost-telemetry-restore.before)
 ]

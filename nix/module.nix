@@ -19,6 +19,40 @@ let
       "[${cfg.address}]"
     else
       cfg.address;
+
+  # Litestream, as the server's user and in its folder.
+  litestream = command: {
+    environment = lib.mapAttrs (_: literal) {
+      TELEMETRY_DATABASE = lib.removePrefix "sqlite://" cfg.databaseUrl;
+      REPLICA_URL = cfg.replicaUrl;
+      REPLICA_SYNC_INTERVAL = cfg.replicaSyncInterval;
+    };
+    serviceConfig = {
+      ExecStart = "${lib.getExe pkgs.litestream} ${command}";
+      EnvironmentFile = lib.mkIf (cfg.replicaEnvironmentFile != null) (
+        literal cfg.replicaEnvironmentFile
+      );
+      DynamicUser = true;
+      User = "mattermost-telemetry";
+      StateDirectory = "mattermost-telemetry";
+      StateDirectoryMode = "0700";
+      UMask = "0077";
+      CapabilityBoundingSet = [ "" ];
+      LockPersonality = true;
+      NoNewPrivileges = true;
+      PrivateDevices = true;
+      PrivateTmp = true;
+      ProtectControlGroups = true;
+      ProtectHome = true;
+      ProtectKernelModules = true;
+      ProtectKernelTunables = true;
+      ProtectSystem = "strict";
+      RestrictNamespaces = true;
+      RestrictRealtime = true;
+      SystemCallArchitectures = "native";
+    };
+  };
+  configuration = "-config ${self}/litestream.yml";
 in
 {
   options.services.mattermost-telemetry = {
@@ -120,6 +154,33 @@ in
       default = "";
       example = "https://grafana.example.com";
       description = "Address of Grafana, to which the page of the server links; no link if empty.";
+    };
+
+    replicaUrl = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "s3://bucket/telemetry";
+      description = ''
+        Where Litestream keeps a replica of the database, from which an empty state folder is filled; none if
+        null. {option}`databaseUrl` must be a plain path then.
+      '';
+    };
+
+    replicaSyncInterval = lib.mkOption {
+      type = lib.types.str;
+      default = "10s";
+      description = "How often changes are written to the replica.";
+    };
+
+    replicaEnvironmentFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      apply = path: if path == null then null else toString path;
+      example = "/run/keys/litestream";
+      description = ''
+        File with `LITESTREAM_ACCESS_KEY_ID` and `LITESTREAM_SECRET_ACCESS_KEY`, or with `REPLICA_SFTP_KEY` and
+        `REPLICA_SFTP_HOST_KEY`, as systemd's `EnvironmentFile`.
+      '';
     };
 
     logFormat = lib.mkOption {
@@ -226,5 +287,40 @@ in
         SystemCallErrorNumber = "EPERM";
       };
     };
+
+    # Writes the database where there is none and the replica has one, then ends.
+    systemd.services.mattermost-telemetry-restore = lib.mkIf (cfg.replicaUrl != null) (
+      let
+        database = literal (lib.removePrefix "sqlite://" cfg.databaseUrl);
+        restore = litestream "restore ${configuration} -if-db-not-exists -if-replica-exists ${database}";
+      in
+      restore
+      // {
+        description = "Restore of the telemetry server's database";
+        requiredBy = [ "mattermost-telemetry.service" ];
+        before = [ "mattermost-telemetry.service" ];
+        wants = [ "network-online.target" ];
+        after = [ "network-online.target" ];
+        serviceConfig = restore.serviceConfig // {
+          Type = "oneshot";
+        };
+      }
+    );
+
+    systemd.services.mattermost-telemetry-replica = lib.mkIf (cfg.replicaUrl != null) (
+      let
+        replicate = litestream "replicate ${configuration}";
+      in
+      replicate
+      // {
+        description = "Replica of the telemetry server's database";
+        wantedBy = [ "multi-user.target" ];
+        after = [ "mattermost-telemetry.service" ];
+        serviceConfig = replicate.serviceConfig // {
+          Restart = "always";
+          RestartSec = 5;
+        };
+      }
+    );
   };
 }
