@@ -1,10 +1,11 @@
 //! The thread that empties the queue: it stores reports, and indexes, closes hours and does chores between
 //! them. It begins corrections, orders and recounts of the calendar, which have writers of their own.
 
+mod chores;
 mod close_hours;
 mod correct_times;
-mod keep_calendar;
 mod keep_house;
+mod recount_calendar;
 
 use std::{
     sync::{
@@ -23,9 +24,10 @@ use tokio::{
 };
 
 use self::{
+    chores::Chores,
     close_hours::Closing,
     correct_times::{OrderState, corrected},
-    keep_calendar::Recounting,
+    recount_calendar::Recounting,
 };
 use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
@@ -81,6 +83,7 @@ pub struct WriterThread {
     correcting: Option<JoinHandle<storage::Result<Upkeep>>>,
     orders: OrderState,
     recounting: Recounting,
+    chores: Chores,
     retention: Option<SignedDuration>,
     /// Smallest group of the public view; `None` where that is off.
     public_minimum: Option<u64>,
@@ -118,6 +121,7 @@ impl WriterThread {
             clock,
             correcting: None,
             recounting: Recounting::default(),
+            chores: Chores::default(),
             orders: OrderState::Ready,
             retention,
             public_minimum,
@@ -172,6 +176,7 @@ impl WriterThread {
                     self.try_again().await;
                 }
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
+                () = self.chores.wait() => self.do_chore(!queue.is_empty()).await,
                 _ = orders.tick(), if self.may_close() => self.begin_orders().await,
             }
         }

@@ -1,11 +1,10 @@
-//! Windows of the calendar: what was indexed is added to them, and some are counted anew on a connection of
-//! their own. Adoption of versions is found in new snapshots.
+//! Windows of the calendar that are counted anew, on a connection of their own.
 
 use std::time::{Duration, Instant};
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::task::JoinHandle;
 
-use super::{super::Waiting, WriterThread};
+use super::WriterThread;
 use crate::storage;
 
 /// Time between two recounts where reports keep coming in no order of time. Each reads all of them.
@@ -49,23 +48,8 @@ impl Recounting {
 }
 
 impl WriterThread {
-    /// Adds what was indexed to the windows of the calendar, as long as no report waits, and begins a
-    /// recount of those that are known to be wrong.
-    pub(super) async fn keep_calendar(&mut self, queue: &mpsc::Receiver<Waiting>) {
-        while queue.is_empty() && !queue.is_closed() {
-            let more = match self.writer.add_calendar_moves().await {
-                Ok(more) => self.writer.find_adoptions().await.map(|found| more || found),
-                Err(error) => Err(error),
-            };
-            match more {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::error!(%error, "cannot count windows of the calendar");
-                    return;
-                }
-            }
-        }
+    /// Begins a recount of the windows that are known to be wrong, if there are some.
+    pub(super) async fn recount_calendar(&mut self) {
         if self.correcting.is_some() || !self.recounting.is_due().await {
             return;
         }
