@@ -11,6 +11,7 @@
 //! cargo test --test suite replication:: -- --ignored
 //! cargo test --test suite client:: -- --ignored
 //! cargo test --test suite containers:: -- --ignored
+//! .ci/endurance
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -21,6 +22,7 @@ mod architecture;
 mod browser;
 mod client;
 mod containers;
+mod endurance;
 mod prometheus;
 mod proxies;
 mod replication;
