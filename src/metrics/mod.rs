@@ -8,4 +8,4 @@ pub use catalogue::{
     BUCKET_LABEL, Description, LATER_WEEKS_LABEL, Metric, RECENT_STARTS, WEEK_LABEL, WINDOW_LABEL,
     bucket_bounds, bucket_label,
 };
-pub use server::{Health, Metrics, ScrapeFormat, Sizes, is_server_metric};
+pub use server::{BackupState, Health, Metrics, ScrapeFormat, Sizes, is_server_metric};

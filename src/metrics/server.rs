@@ -1,5 +1,6 @@
 //! The server's own metrics, `telemetry_…`.
 
+mod backups;
 mod health;
 mod upkeep;
 
@@ -27,6 +28,8 @@ use crate::{
     storage::{Database, Sample, Silence, Stored},
 };
 
+pub use backups::BackupState;
+use backups::Backups;
 pub use health::Health;
 
 /// Beginning of the names of these metrics, before an underscore.
@@ -127,6 +130,7 @@ pub struct Metrics {
     outage: Counter,
     last_report: Gauge,
     silent_since: Gauge,
+    backups: Backups,
 }
 
 impl Default for Metrics {
@@ -165,6 +169,7 @@ impl Metrics {
             outage: Counter::default(),
             last_report: Gauge::default(),
             silent_since: Gauge::default(),
+            backups: Backups::default(),
         };
         metrics.clock_is(ClockState::Unconfirmed);
         // A series that begins at 1 has no increase.
@@ -196,6 +201,7 @@ impl Metrics {
             metrics.commit_seconds.clone(),
         );
         metrics.register_upkeep(&mut registry);
+        metrics.backups.register(&mut registry);
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }
@@ -349,6 +355,7 @@ impl Metrics {
         self.database_bytes.set(i64::try_from(sizes.database_bytes).unwrap_or(i64::MAX));
         self.log_bytes.set(i64::try_from(sizes.log_bytes).unwrap_or(i64::MAX));
         self.interrupted.inner().store(sizes.interrupted, Ordering::Relaxed);
+        self.backups.refresh();
     }
 
     /// The metrics of `fleet` and the server's own, in a text format.
