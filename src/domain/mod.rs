@@ -1,8 +1,9 @@
 //! The rules: the report, its fields and its normal form; the units in which it is counted; the judges of
-//! the clock, of outages and of silence; and the numbers that are published.
+//! the clock, of outages, of silence and of what needs an operator; and the numbers that are published.
 //!
 //! Pure: no IO, no clock, no randomness.
 
+mod attention;
 mod calendar;
 mod collected;
 mod correction;
@@ -20,6 +21,7 @@ mod report;
 mod report_id;
 mod selection;
 mod silence;
+mod slowdown;
 mod startup;
 mod stretch;
 mod timekeeper;
@@ -27,6 +29,7 @@ mod value;
 mod well_known;
 mod window;
 
+pub use attention::{Attention, is_disk_low, refused_ratio};
 pub use calendar::{CalendarWindow, day_of, day_of_ms, start_of_day};
 pub use collected::{Collected, Kept, collected};
 pub use correction::{Correction, Corrections};
@@ -44,6 +47,7 @@ pub use report::{Accepted, MAX_STARTUP_MS, Report, ReportBody, ReportKind, Salva
 pub use report_id::ReportId;
 pub use selection::Selection;
 pub use silence::{USUAL_HOURS, is_silent};
+pub use slowdown::{BucketSum, slowdown};
 pub use startup::{BOUNDS_MS, BUCKETS, StartupTimes};
 pub use stretch::{ClockState, Reading, Stretch, undated};
 pub use timekeeper::Timekeeper;

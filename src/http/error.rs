@@ -14,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    domain::Attention,
     ingest::{Limited, Refused},
     storage,
 };
@@ -54,6 +55,8 @@ pub enum ApiError {
     Refused(Refused),
     /// The server does not work at present.
     NotReady(&'static str),
+    /// An operator should look at the server.
+    NeedsAttention(Vec<Attention>),
     /// Long answers and forms take all the memory that they may have.
     NoRoom,
     /// The database failed.
@@ -71,10 +74,39 @@ pub struct FieldError {
     pub detail: String,
 }
 
+/// A reason for which an operator should look at the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReasonAndRemedy {
+    /// The reason: `silence`, `backup`, `disk` or `clock`.
+    #[schema(example = "disk")]
+    pub reason: &'static str,
+    /// The remedy, in one sentence.
+    pub remedy: &'static str,
+}
+
 #[derive(Debug, Default, Serialize)]
 struct Extensions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<ReasonAndRemedy>,
+}
+
+impl Extensions {
+    fn of(error: &ApiError) -> Self {
+        match error {
+            ApiError::InvalidReport(errors) => Self { errors: errors.clone(), ..Self::default() },
+            ApiError::NeedsAttention(reasons) => {
+                let reasons = reasons.iter();
+                let reasons = reasons.map(|reason| ReasonAndRemedy {
+                    reason: reason.name(),
+                    remedy: reason.remedy(),
+                });
+                Self { reasons: reasons.collect(), ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
 }
 
 /// Extension of an answer that is a problem, for the counts and the log.
@@ -143,6 +175,11 @@ impl ApiError {
             Self::NotReady(_) | Self::NoRoom => {
                 (S::SERVICE_UNAVAILABLE, "/problems/not-ready", "The server is not ready")
             }
+            Self::NeedsAttention(_) => (
+                S::SERVICE_UNAVAILABLE,
+                "/problems/needs-attention",
+                "The operator should look at the server",
+            ),
             Self::Storage(_) | Self::Internal(_) => {
                 (S::INTERNAL_SERVER_ERROR, "/problems/internal", "The server could not answer")
             }
@@ -180,6 +217,10 @@ impl ApiError {
             }
             Self::Refused(_) => "The report was not stored; send it again later.".into(),
             Self::NotReady(text) => (*text).into(),
+            Self::NeedsAttention(reasons) => {
+                let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
+                format!("Reasons: {}.", names.join(", "))
+            }
             Self::NoRoom => "Other clients read too many long answers; ask again later.".into(),
             Self::Storage(_) | Self::Internal(_) => {
                 "The cause is in the server's log, under the id of X-Request-Id.".into()
@@ -206,18 +247,18 @@ impl IntoResponse for ApiError {
         let (detail, retry_after) = (self.detail(), self.retry_after());
         let unauthorized = matches!(self, Self::Unauthorized);
         let encoded = matches!(self, Self::Encoded);
-        let (errors, cause) = match self {
-            Self::InvalidReport(errors) => (errors, None),
-            Self::Storage(error) => (Vec::new(), Some(error.to_string())),
-            Self::Internal(cause) => (Vec::new(), Some(cause)),
-            _ => (Vec::new(), None),
+        let extensions = Extensions::of(&self);
+        let cause = match self {
+            Self::Storage(error) => Some(error.to_string()),
+            Self::Internal(cause) => Some(cause),
+            _ => None,
         };
         let problem = ProblemDetails::new()
             .with_type(Uri::from_static(kind))
             .with_status(status)
             .with_title(title)
             .with_detail(detail)
-            .with_extensions(Extensions { errors });
+            .with_extensions(extensions);
 
         let content_type = JsonProblemDetails::<()>::CONTENT_TYPE;
         let mut response =

@@ -25,6 +25,7 @@ mod server;
 mod session;
 mod sign_in;
 mod stats;
+mod status;
 
 use std::sync::Arc;
 
@@ -168,6 +169,7 @@ fn open_routes() -> Routes {
         (collect::PATH, post(collect::collect)),
         ("/health", get(health::health)),
         ("/ready", get(health::ready)),
+        ("/status", get(status::status)),
     ]
 }
 

@@ -8,7 +8,7 @@ use utoipa::{
     openapi::{Ref, RefOr, Response},
 };
 
-use super::error::FieldError;
+use super::error::{FieldError, ReasonAndRemedy};
 
 /// A problem document (RFC 9457).
 #[derive(Debug, ToSchema)]
@@ -27,6 +27,9 @@ pub struct ProblemSchema {
     /// For an invalid report: each field that breaks a rule.
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// For `/status`: why the operator should look at the server.
+    #[schema(required = false)]
+    reasons: Vec<ReasonAndRemedy>,
 }
 
 /// Declares error answers that routes have in common: statuses, and the name of the answer in
@@ -54,6 +57,8 @@ error_answers! {
     PublicErrors: "404" "NotFound", "408" "TooSlow", "500" "Internal";
     /// Error of a route that needs the database.
     DatabaseErrors: "503" "NotReady";
+    /// Error of the route that monitors ask.
+    AttentionErrors: "503" "NeedsAttention";
     /// Error of a route that has parameters.
     ParameterErrors: "400" "InvalidParameter";
     /// Errors of the route that takes reports.

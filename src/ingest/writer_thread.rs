@@ -6,6 +6,7 @@ mod close_hours;
 mod correct_times;
 mod keep_house;
 mod recount_calendar;
+mod watch;
 
 use std::{
     sync::{
@@ -28,6 +29,7 @@ use self::{
     close_hours::Closing,
     correct_times::{OrderState, corrected},
     recount_calendar::Recounting,
+    watch::Watching,
 };
 use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
@@ -84,6 +86,7 @@ pub struct WriterThread {
     orders: OrderState,
     recounting: Recounting,
     chores: Chores,
+    watching: Watching,
     retention: Option<SignedDuration>,
     /// Smallest group of the public view; `None` where that is off.
     public_minimum: Option<u64>,
@@ -122,6 +125,7 @@ impl WriterThread {
             correcting: None,
             recounting: Recounting::default(),
             chores: Chores::default(),
+            watching: Watching::default(),
             orders: OrderState::Ready,
             retention,
             public_minimum,
@@ -175,6 +179,7 @@ impl WriterThread {
                 () = sleep(self.tried_again), if self.failing.load(Ordering::Relaxed) => {
                     self.try_again().await;
                 }
+                () = self.watching.ended() => self.record(queue.len()).await,
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
                 () = self.chores.wait() => self.do_chore(!queue.is_empty()).await,
                 _ = orders.tick(), if self.may_close() => self.begin_orders().await,
@@ -183,6 +188,7 @@ impl WriterThread {
         // The reports since the last lull are unindexed, and the last minute has no sample.
         self.closing = Closing::Done;
         self.recounting.abort().await;
+        self.watching.abort().await;
         match self.correcting.take() {
             // The next run goes on with it.
             Some(correcting) => {
@@ -277,6 +283,7 @@ impl WriterThread {
             Ok(_) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the database can be written again");
+                    self.metrics.disk_refuses(false);
                     self.indexing_fails = false;
                     self.tried_again = TRIED_AGAIN;
                 }
@@ -284,6 +291,7 @@ impl WriterThread {
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(%error, "cannot store reports");
+                    self.metrics.disk_refuses(true);
                 }
             }
         }

@@ -3,6 +3,7 @@
 mod backups;
 mod health;
 mod upkeep;
+mod watch;
 
 use std::{
     sync::{Mutex, PoisonError, atomic::Ordering},
@@ -31,6 +32,7 @@ use crate::{
 pub use backups::BackupState;
 use backups::Backups;
 pub use health::Health;
+use watch::Watch;
 
 /// Beginning of the names of these metrics, before an underscore.
 const PREFIX: &str = "telemetry";
@@ -131,6 +133,7 @@ pub struct Metrics {
     last_report: Gauge,
     silent_since: Gauge,
     backups: Backups,
+    watch: Watch,
 }
 
 impl Default for Metrics {
@@ -170,6 +173,7 @@ impl Metrics {
             last_report: Gauge::default(),
             silent_since: Gauge::default(),
             backups: Backups::default(),
+            watch: Watch::default(),
         };
         metrics.clock_is(ClockState::Unconfirmed);
         // A series that begins at 1 has no increase.
@@ -202,6 +206,7 @@ impl Metrics {
         );
         metrics.register_upkeep(&mut registry);
         metrics.backups.register(&mut registry);
+        metrics.watch.register(&mut registry);
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }

@@ -38,7 +38,7 @@ use crate::{
         public, reading_routes,
         respond::tests::state,
         responses::ProblemSchema,
-        router, stats,
+        router, stats, status,
     },
     ingest::{Limited, Refused},
     storage::Interval,
@@ -73,7 +73,7 @@ const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
         (name = "server", description = "The server itself"),
     ),
     paths(
-        collect::collect, health::health, health::ready, metrics::metrics,
+        collect::collect, health::health, health::ready, status::status, metrics::metrics,
         deployments::deployments, stats::architecture, stats::version, stats::os,
         stats::container_runtime, stats::db_type, stats::startup, stats::timeseries,
         stats::active, stats::cohorts, stats::adoption, openapi::openapi_json, prometheus::query, prometheus::query_range,
@@ -166,7 +166,7 @@ fn close_reading(document: &mut OpenApi) {
 }
 
 /// Errors by the name of the answer that describes them.
-fn problems() -> [(&'static str, Vec<E>); 12] {
+fn problems() -> [(&'static str, Vec<E>); 13] {
     let retry_after = Duration::ZERO;
     [
         ("Internal", vec![E::Internal(String::new())]),
@@ -174,6 +174,7 @@ fn problems() -> [(&'static str, Vec<E>); 12] {
         ("InvalidReport", vec![E::InvalidReport(Vec::new())]),
         ("Limited", vec![E::Limited(Limited::Client { retry_after })]),
         ("MalformedBody", vec![E::MalformedJson(String::new()), E::BrokenBody]),
+        ("NeedsAttention", vec![E::NeedsAttention(Vec::new())]),
         ("NotFound", vec![E::NotFound]),
         ("NotReady", vec![E::NotReady("")]),
         ("NotStored", vec![E::Refused(Refused::QueueFull), E::Refused(Refused::NotStored)]),

@@ -16,7 +16,10 @@ impl WriterThread {
         self.close_hours();
         if self.clock.state() != ClockState::Wrong {
             self.show_silence().await;
-            self.record(queue.len()).await;
+            // A sample is taken when the watch has ended.
+            if !self.begin_watch() {
+                self.record(queue.len()).await;
+            }
         }
         self.count_running().await;
         if let Err(error) = self.writer.notice_labels().await {

@@ -8,7 +8,7 @@ use super::{
     table::{Groups, Table, cell, group_count, groups_by},
 };
 use crate::{
-    domain::{Dimension, Hour, Moment, StartupTimes, Value},
+    domain::{BUCKETS, BucketSum, Dimension, Hour, Moment, StartupTimes, Value},
     storage::{Database, Result, json},
 };
 
@@ -53,6 +53,28 @@ impl Database {
             .collect();
         breakdown.sort_by(|a, b| a.value.cmp(&b.value));
         Ok(breakdown)
+    }
+
+    /// Starts of each version and bucket since the day that begins at an hour, in the order of the bounds.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn startup_of_versions(&self, since: Hour) -> Result<Vec<(Value, Vec<BucketSum>)>> {
+        let mut reader = self.reader().await?;
+        let profiles = self.profiles_in(&mut reader).await?;
+        let (groups, values) = groups_by(&profiles, Some(Dimension::ImageVersion));
+        let none = BucketSum { starts: 0, sum_ms: 0 };
+        let mut sums = vec![vec![none; BUCKETS]; values.len()];
+        walk(&mut reader, &[Part::days(since, Hour::MAX)], &groups, |counted| {
+            let version = usize::try_from(counted.group).ok().and_then(|group| sums.get_mut(group));
+            if let Some(buckets) = version {
+                let sum = &mut buckets[StartupTimes::bucket(counted.up_to_ms)];
+                sum.starts += counted.starts;
+                sum.sum_ms += counted.sum_ms;
+            }
+        })
+        .await?;
+        Ok(values.into_iter().zip(sums).filter_map(|(value, sums)| Some((value?, sums))).collect())
     }
 
     /// Startup times of the starts before each of `moments`, which must be in order and different.

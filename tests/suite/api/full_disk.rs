@@ -60,6 +60,9 @@ async fn a_full_disk_is_reported_and_recovered_from() {
     assert_eq!(metrics().await["total_deployments"], acknowledged);
     assert_eq!(client.get(server.url("/ready")).send().await.unwrap().status(), 503);
     assert_eq!(client.get(server.url("/health")).send().await.unwrap().status(), 200);
+    let status: Value =
+        client.get(server.url("/status")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(status["reasons"][0]["reason"], "disk");
 
     // The mount is only to be seen from within the server's namespace.
     let seen_by_server = PathBuf::from(format!("/proc/{}/root", server.pid()));

@@ -166,7 +166,7 @@ async fn a_refused_report_counts_against_the_client() {
 async fn a_token_closes_reading_and_nothing_else() {
     let app = App::start_with(|config| config.read_token = Some("secret".into())).await;
     app.report(&stock("a")).await;
-    for path in ["/health", "/ready"] {
+    for path in ["/health", "/ready", "/status"] {
         assert_eq!(app.get(path).await.status(), 200, "{path}");
     }
     assert_snapshot!("no_token", show(app.get("/metrics").await).await);

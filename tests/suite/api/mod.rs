@@ -33,4 +33,5 @@ mod rollups;
 mod scrape;
 mod sign_in;
 mod simulate;
+mod status;
 mod values;

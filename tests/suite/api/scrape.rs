@@ -10,7 +10,12 @@ use crate::support::{App, report, stock};
 /// Without what differs from run to run: times, sizes, how reports fell into batches, and the
 /// order of one metric's series.
 fn steady(text: &str) -> String {
-    let varies = ["telemetry_commit_seconds", "telemetry_database", "telemetry_batch_reports"];
+    let varies = [
+        "telemetry_commit_seconds",
+        "telemetry_database",
+        "telemetry_disk_free",
+        "telemetry_batch_reports",
+    ];
     let mut lines: Vec<&str> =
         text.lines().filter(|line| !varies.iter().any(|name| line.starts_with(name))).collect();
     let name = |line: &str| line.split('{').next().unwrap_or_default().to_owned();

@@ -2,12 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
-    domain::{Reading, Report},
+    domain::{Reading, Report, ReportBody},
     storage::Database,
 };
 use tempfile::TempDir;
 
-use super::config;
+use super::{BEGIN, config};
 
 /// Lets a server run for some hours, and stores the reports of `reports`, each so many minutes after
 /// the begin. It leaves the record of one that was killed.
@@ -36,4 +36,16 @@ pub async fn ran(
     writer.close_hours(begin + SignedDuration::from_hours(hours)).await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
+}
+
+/// A database with a report each hour, then none for six hours of running.
+pub async fn silent() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let reports = (0..34).map(|hour| {
+        let body = ReportBody { instance_id: Some(format!("i{hour}")), ..ReportBody::default() };
+        (hour * 60 + 30, body.into_report().unwrap())
+    });
+    let began = BEGIN.parse::<Timestamp>().unwrap() - SignedDuration::from_hours(40);
+    ran(&folder, began, 40, reports).await;
+    folder
 }
