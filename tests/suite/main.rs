@@ -5,6 +5,7 @@
 //!
 //! ```sh
 //! cargo test --test suite abuse:: -- --ignored
+//! cargo test --test suite promtool:: -- --ignored
 //! cargo test --test suite browser:: -- --ignored
 //! cargo test --test suite prometheus:: -- --ignored
 //! cargo test --test suite proxies:: -- --ignored
@@ -17,6 +18,7 @@
 
 mod abuse;
 mod accuracy;
+mod alerts;
 mod api;
 mod architecture;
 mod browser;
