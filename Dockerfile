@@ -52,6 +52,7 @@ COPY build.rs ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY grafana grafana
+COPY prometheus prometheus
 COPY templates templates
 COPY benches benches
 COPY src src

@@ -65,6 +65,7 @@
             (lib.fileset.fileFilter (file: file.hasExt "sql" || file.hasExt "json") ./src)
             # Embedded in the binary.
             ./grafana
+            ./prometheus
             ./templates
             # Read by tests and benches.
             (lib.fileset.fileFilter (file: file.hasExt "snap" || file.hasExt "lua") ./.)

@@ -1,6 +1,8 @@
-// A dashboard file, out of Grafana's published types. `@grafana/schema` is that of the version that
+// A dashboard file and a file of alert rules, out of Grafana's published types. `@grafana/schema` is that of the version that
 // is being checked: .ci/check-dashboards maps the name.
 
+import type { Rule, Query } from '@grafana/grafana-foundation-sdk/alerting';
+import type { TypeThreshold } from '@grafana/grafana-foundation-sdk/expr';
 import type { Dataquery } from '@grafana/grafana-foundation-sdk/prometheus';
 import type * as units from '@grafana/grafana-foundation-sdk/units';
 import type * as grafana from '@grafana/schema';
@@ -98,4 +100,28 @@ type Variable = Omit<Json<grafana.VariableModel>, 'query' | 'datasource'> & {
 export type Dashboard = Omit<Json<grafana.Dashboard>, 'panels' | 'templating'> & {
   panels: AnyPanel[];
   templating: { list: Variable[] };
+};
+
+// The types of rules are those of the provisioning API, which are not published by version. A file
+// has the group and the folder by name around its rules instead of within each.
+type Expression = { type: '__expr__'; uid: '__expr__' };
+type RuleQuery = Required<Pick<Query, 'refId'>> & Omit<Query, 'refId' | 'datasourceUid' | 'model'> &
+  (
+    | { datasourceUid: 'mattermost-telemetry'; model: Target }
+    | {
+        datasourceUid: Expression['uid'];
+        model: Omit<Json<TypeThreshold>, '_implementsDataqueryVariant' | 'datasource' | 'refId'> & {
+          refId: string;
+          datasource: Expression;
+        };
+      }
+  );
+type AlertRule = Omit<
+  Json<Rule>,
+  'data' | 'folderUID' | 'id' | 'orgID' | 'provenance' | 'ruleGroup' | 'uid' | 'updated' | 'missingSeriesEvalsToResolve'
+> & { uid: string; data: RuleQuery[] };
+
+export type AlertRules = {
+  apiVersion: 1;
+  groups: { orgId: number; name: string; folder: string; interval: string; rules: AlertRule[] }[];
 };

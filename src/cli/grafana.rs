@@ -1,4 +1,6 @@
-//! The command `grafana`: writes Grafana's data source and dashboards into a folder.
+//! The command `grafana`: writes Grafana's data source, dashboards and alert rules into a folder.
+
+mod contact;
 
 use std::{
     collections::BTreeSet,
@@ -15,6 +17,7 @@ use http::Uri;
 use include_dir::{Dir, include_dir};
 
 use crate::config::{Link, link};
+use contact::Contact;
 
 static EMBEDDED: Dir = include_dir!("$CARGO_MANIFEST_DIR/grafana");
 
@@ -37,7 +40,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write Grafana's data source and dashboards into a folder; what is up to date stays
+    /// Write Grafana's data source, dashboards and alert rules into a folder; what is up to date stays
     Provision(Provision),
 }
 
@@ -53,6 +56,8 @@ struct Provision {
     /// machine if not given
     #[arg(long, env = "TELEMETRY_PAGE", value_name = "TELEMETRY_PAGE", default_value = "", value_parser = link)]
     page: Link,
+    #[command(flatten)]
+    contact: Contact,
     /// Folder for `dashboards` and `provisioning`; created if missing
     dir: PathBuf,
 }
@@ -79,15 +84,18 @@ impl Provision {
         }
         let mut done = Done::default();
         let mut names = BTreeSet::new();
-        for file in files(&EMBEDDED) {
-            let target = self.dir.join(file.path());
+        let embedded = files(&EMBEDDED).into_iter();
+        let embedded = embedded.map(|file| (file.path(), self.filled_in(file.contents())));
+        let contact = self.contact.file().map(|file| (Path::new(Contact::FILE), file.into_bytes()));
+        for (name, content) in embedded.chain(contact) {
+            let target = self.dir.join(name);
             target.parent().map_or(Ok(()), create_folder)?;
-            if update(&target, &self.filled_in(file.contents()))? {
+            if update(&target, &content)? {
                 done.written += 1;
             } else {
                 done.unchanged += 1;
             }
-            names.insert(file.path());
+            names.insert(name);
         }
         let list = self.dir.join(LIST);
         for name in fs::read_to_string(&list).unwrap_or_default().lines().map(Path::new) {
@@ -117,7 +125,7 @@ impl Provision {
             let page = serde_json::Value::from(format!("{page}/"));
             text = text.replace(PAGE, &page.to_string());
         }
-        text.into_bytes()
+        self.contact.route(&text).into_bytes()
     }
 }
 

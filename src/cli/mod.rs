@@ -12,6 +12,7 @@ mod openapi;
 mod orders;
 mod purge;
 mod quarantine;
+mod rules;
 mod simulate;
 mod values;
 mod verify;
@@ -58,6 +59,8 @@ enum Command {
     Grafana(grafana::Arguments),
     /// Print the description of the HTTP interface
     Openapi,
+    /// Print the alert rules for Prometheus
+    Rules,
 }
 
 /// Reads the arguments and does what they say.
@@ -100,6 +103,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Simulate(arguments)) => simulate::run(&arguments).await,
         Some(Command::Grafana(arguments)) => grafana::run(&arguments),
         Some(Command::Openapi) => Ok(openapi::run()),
+        Some(Command::Rules) => Ok(rules::run()),
     }
 }
 

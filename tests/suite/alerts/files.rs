@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use super::rules::{Beyond, RULES, Rule};
+use crate::support::binary;
 
 const UPDATE: &str = "UPDATE_ALERTS";
 const GRAFANA: &str = "grafana/provisioning/alerting/telemetry.yaml";
@@ -133,4 +134,11 @@ fn each_rule_has_a_name_of_its_own() {
         1,
         "one alarm for a dead server"
     );
+}
+
+#[test]
+fn the_binary_prints_the_rules() {
+    let output = binary().arg("rules").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), prometheus());
 }

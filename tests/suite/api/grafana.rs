@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::binary;
+use crate::{alerts::rules::RULES, support::binary};
 
 const FOLDERS: [&str; 2] = ["dashboards", "provisioning"];
 
@@ -179,6 +179,55 @@ fn the_overview_links_to_the_page_of_the_server() {
     assert_eq!(link(), "http://localhost:8080/");
 }
 
+/// A contact point is written where one is set, and each rule names it: a policy would replace the
+/// operator's own.
+#[test]
+fn alerts_are_sent_where_it_is_set() {
+    let folder = TempDir::new().unwrap();
+    let (contact, rules) = (
+        Path::new("provisioning/alerting/contact.yaml"),
+        Path::new("provisioning/alerting/telemetry.yaml"),
+    );
+    let set = [
+        ("ALERT_WEBHOOK_URL", "https://hooks.example.com/a?key=$1"),
+        ("ALERT_MAIL", "ops@example.com, second@example.com"),
+    ];
+    let written = said(provision(folder.path()).envs(set));
+    let files = tree(folder.path());
+    assert_eq!(written, format!("{} written, 0 unchanged, 0 removed\n", files.len()));
+    let expected = r#"apiVersion: 1
+
+contactPoints:
+  - orgId: 1
+    name: Mattermost telemetry
+    receivers:
+      - uid: telemetry-webhook
+        type: webhook
+        settings:
+          url: "https://hooks.example.com/a?key=$$1"
+      - uid: telemetry-mail
+        type: email
+        settings:
+          addresses: "ops@example.com,second@example.com"
+"#;
+    assert_eq!(files[contact], expected);
+    let routed = "        isPaused: false\n        notification_settings:\n          receiver: \
+                  Mattermost telemetry\n";
+    assert_eq!(files[rules].matches(routed).count(), RULES.len());
+    assert!(!files.values().any(|file| file.contains("policies:")));
+
+    // One of them alone; the argument does the same.
+    said(provision(folder.path()).args(["--alert-mail", "ops@example.com"]));
+    let mail = &tree(folder.path())[contact];
+    assert!(mail.contains("type: email") && !mail.contains("webhook"), "{mail}");
+
+    // An empty variable is none: the file goes, and the rules follow the operator's policies.
+    let without =
+        said(provision(folder.path()).envs([("ALERT_WEBHOOK_URL", ""), ("ALERT_MAIL", "")]));
+    assert!(without.ends_with("1 removed\n"), "{without}");
+    assert_eq!(tree(folder.path()), tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana")));
+}
+
 #[test]
 fn a_failure_is_reported_in_one_line() {
     let folder = TempDir::new().unwrap();
@@ -186,12 +235,17 @@ fn a_failure_is_reported_in_one_line() {
     fs::write(&file, "x").unwrap();
     let blocked = folder.path().join("blocked");
     fs::create_dir_all(blocked.join("provisioning/datasources/telemetry.yaml")).unwrap();
-    let cases: [(&Path, &[&str], &str); 5] = [
+    let cases: [(&Path, &[&str], &str); 10] = [
         (&file, &[], "cannot create the folder"),
         (&file.join("below"), &[], "cannot create the folder"),
         (&blocked, &[], "cannot write"),
         (folder.path(), &["--server", "telemetry:8080"], "--server"),
         (folder.path(), &["--server", "ftp://telemetry"], "--server"),
+        (folder.path(), &["--alert-webhook", "hooks.example.com"], "--alert-webhook"),
+        (folder.path(), &["--alert-mail", "ops"], "--alert-mail"),
+        (folder.path(), &["--alert-mail", "ops@example.com,"], "--alert-mail"),
+        (folder.path(), &["--alert-mail", "ops@example.com second@example.com"], "--alert-mail"),
+        (folder.path(), &["--alert-mail", "a@b@example.com"], "--alert-mail"),
     ];
     for (target, arguments, expected) in cases {
         let output = provision(target).args(arguments).output().unwrap();

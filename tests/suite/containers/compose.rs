@@ -293,7 +293,8 @@ async fn the_provisioning_service_of_coolify_writes_files_for_grafana() {
     let shown = docker(run.into_iter().chain([image.name(), "-c", read]));
     let overview = include_str!("../../../grafana/dashboards/overview.json");
     let files = "./dashboards/overview.json\n./dashboards/server-health.json\n\
-                 ./dashboards/startup-time.json\n./provisioning/dashboards/telemetry.yaml\n\
+                 ./dashboards/startup-time.json\n./provisioning/alerting/telemetry.yaml\n\
+                 ./provisioning/dashboards/telemetry.yaml\n\
                  ./provisioning/datasources/telemetry.yaml";
     assert_eq!(shown, format!("{files}\n{}", overview.trim_end()));
 }

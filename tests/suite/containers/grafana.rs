@@ -14,9 +14,12 @@ use tempfile::TempDir;
 use testcontainers::ImageExt as _;
 
 use super::compose::{STACK, read};
-use crate::support::{
-    containers::{Base, Grafana, Image, Server, Volume, grafana_image, unique},
-    stock,
+use crate::{
+    alerts::rules::RULES,
+    support::{
+        containers::{Base, Grafana, Image, Server, Volume, grafana_image, unique},
+        stock,
+    },
 };
 
 const OVERVIEW: &str = "mattermost-overview";
@@ -240,6 +243,14 @@ async fn every_panel_of_the_stacks_grafana_shows_what_was_sent() {
     // Plugins start and dashboards are read beside that.
     let health = "/api/datasources/uid/mattermost-telemetry/health";
     grafana.wait_for(health, |answer| answer["status"] == "OK").await;
+    let rules = "/api/v1/provisioning/alert-rules";
+    let rules =
+        grafana.wait_for(rules, |rules| rules.as_array().is_some_and(|r| !r.is_empty())).await;
+    assert_eq!(rules.as_array().unwrap().len(), RULES.len());
+    for rule in rules.as_array().unwrap() {
+        let receiver = &rule["notification_settings"]["receiver"];
+        assert_eq!(receiver, "Mattermost telemetry", "{rule}");
+    }
     let uids = |found: &Value| -> BTreeSet<String> {
         let found = found.as_array().into_iter().flatten();
         found.filter_map(|dashboard| dashboard["uid"].as_str().map(str::to_owned)).collect()

@@ -8,12 +8,14 @@ use std::{
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use tempfile::TempDir;
 use testcontainers::{
     ContainerRequest, GenericImage, ImageExt as _,
     core::{AccessMode, Mount},
 };
 
 use super::server::{Server, Volume};
+use crate::support::binary;
 
 /// The port inside of the container.
 const PORT: u16 = 3000;
@@ -58,13 +60,21 @@ pub struct Grafana {
     password: String,
     /// Removed after the container.
     _data: Volume,
+    _provisioning: TempDir,
 }
 
 impl Grafana {
-    /// Starts the service of the compose file, which Compose has read, on a network.
+    /// Starts the service of the compose file, which Compose has read, on a network, with the files that
+    /// the service beside it writes into a volume.
     pub async fn start(image: &str, service: &Value, network: &str) -> Self {
         let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
         let data = Volume::new();
+        let provisioning = TempDir::new().unwrap();
+        let provisioned = provisioning.path().join("volume");
+        let mut provision = binary();
+        provision.args(["grafana", "provision"]).arg(&provisioned);
+        let written = provision.env("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/alerts").status();
+        assert!(written.unwrap().success());
         let mut request: ContainerRequest<GenericImage> = GenericImage::new(name, tag).into();
         request = request.with_network(network);
         for (name, value) in service["environment"].as_object().unwrap() {
@@ -72,8 +82,11 @@ impl Grafana {
         }
         for mount in service["volumes"].as_array().unwrap() {
             let target = mount["target"].as_str().unwrap();
+            let source = mount["source"].as_str().unwrap();
             request = request.with_mount(if mount["type"] == "bind" {
-                Mount::bind_mount(mount["source"].as_str().unwrap(), target)
+                Mount::bind_mount(source, target).with_access_mode(AccessMode::ReadOnly)
+            } else if source.contains("provisioning") {
+                Mount::bind_mount(provisioned.to_str().unwrap(), target)
                     .with_access_mode(AccessMode::ReadOnly)
             } else {
                 Mount::volume_mount(&data.name, target)
@@ -90,6 +103,7 @@ impl Grafana {
             user: setting("GF_SECURITY_ADMIN_USER"),
             password: setting("GF_SECURITY_ADMIN_PASSWORD"),
             _data: data,
+            _provisioning: provisioning,
         }
     }
 
