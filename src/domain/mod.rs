@@ -1,9 +1,11 @@
 //! The rules: the report, its fields and its normal form; the units in which it is counted; the judges of
-//! the clock, of outages, of silence and of what needs an operator; and the numbers that are published.
+//! the clock, of outages, of silence and of what needs an operator; the numbers that are published; and the
+//! plan of backups.
 //!
 //! Pure: no IO, no clock, no randomness.
 
 mod attention;
+mod backup_plan;
 mod calendar;
 mod collected;
 mod correction;
@@ -30,6 +32,7 @@ mod well_known;
 mod window;
 
 pub use attention::{Attention, is_disk_low, refused_ratio};
+pub use backup_plan::{BackupEvery, BackupKeep};
 pub use calendar::{CalendarWindow, day_of, day_of_ms, start_of_day};
 pub use collected::{Collected, Kept, collected};
 pub use correction::{Correction, Corrections};
