@@ -10,15 +10,17 @@ use tokio::{
 };
 
 use crate::{
+    backups::{self, Backups},
     clock::Clock,
     config::Config,
+    domain::ClockState,
     http::{
         self, AppState, Attempts, Pages, Proxies, PublicView, QUERIES_AT_ONCE, RequestIds, Room,
         Shared,
     },
     ingest::{Ingest, Limits},
     metrics::Metrics,
-    storage::Database,
+    storage::{Database, Locked},
 };
 
 /// Opens the database, listens, and serves until SIGTERM or SIGINT.
@@ -40,13 +42,24 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     run(&config, database, listener, Clock::system(), stop).await
 }
 
-/// Opens the database, which no other server may use, and takes over the reports that a reference
-/// server left in it.
+/// Opens the database, which no other server may use, with a backup before its schema is brought up to date,
+/// and takes over the reports that a reference server left in it.
 ///
 /// # Errors
 /// One line with the reason for which the database cannot be used.
 pub async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Database> {
-    let database = Database::open_alone(&config.database_url).await?;
+    let locked = Locked::new(&config.database_url)?;
+    if let Some(replaced) = locked.replaced() {
+        tracing::info!(replaced = %replaced.display(), "finished a restore that was interrupted");
+    }
+    if let Some(backups) = &config.backups
+        && locked.is_outdated().await?
+    {
+        backups::before_upgrade(backups, &locked.source(), clock).await.context(
+            "cannot make a backup before the upgrade; a start without BACKUP_DIR makes none",
+        )?;
+    }
+    let database = locked.open().await?;
     let mut writer = database.writer();
     let printed = Cell::new(0);
     let taken_over = writer
@@ -82,6 +95,16 @@ pub async fn run(
     let (ingest, writer) =
         Ingest::start(&database, clock.clone(), retention, public_minimum, Arc::clone(&metrics))
             .context("cannot start the writer")?;
+    let backups = config
+        .backups
+        .as_ref()
+        .map(|backups| {
+            let judge = ingest.clone();
+            let confirmed = move || judge.clock_state() == ClockState::Confirmed;
+            Backups::start(backups, &database, clock.clone(), confirmed, Arc::clone(&metrics))
+        })
+        .transpose()
+        .context("cannot start the thread of backups")?;
     let state = AppState::new(Shared {
         database: database.clone(),
         ingest: ingest.clone(),
@@ -111,6 +134,9 @@ pub async fn run(
         }
     };
     http::serve(listener, config.trusted_proxies.clone(), answer, stop).await;
+    if let Some(backups) = backups {
+        backups.end().await;
+    }
     drop(ingest);
 
     // The last handler has ended, so nothing can enter the queue and the writer ends.

@@ -1,12 +1,14 @@
 //! Settings: flags and environment variables in, one checked [`Config`] out.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{ArgAction, Args, ValueEnum, builder::BoolishValueParser};
 use http::HeaderValue;
 use ipnet::{IpNet, Ipv4Net};
 use jiff::SignedDuration;
+
+use crate::domain::{BackupEvery, BackupKeep};
 
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,6 +68,15 @@ pub struct ServeSettings {
     /// Age in days at which single reports are pruned; their counts stay; no pruning if 0
     #[arg(long, env, value_name = "RETENTION_DAYS", default_value_t = 0)]
     pub retention_days: u16,
+    /// Folder for backups that the server makes by itself; none if empty
+    #[arg(long, env, value_name = "BACKUP_DIR")]
+    pub backup_dir: Option<PathBuf>,
+    /// Time between two backups, in hours or days
+    #[arg(long, env, value_name = "BACKUP_EVERY", default_value = "24h")]
+    pub backup_every: BackupEvery,
+    /// Number of days, weeks and months of each of which one backup is kept
+    #[arg(long, env, value_name = "BACKUP_KEEP", default_value = "7d,4w,12m")]
+    pub backup_keep: BackupKeep,
     /// Shows rounded totals and breakdowns to everybody, at /public
     #[arg(
         long,
@@ -119,12 +130,25 @@ pub struct Config {
     pub instance_rate_limit_per_hour: u32,
     /// Age at which single reports are pruned.
     pub retention: Option<SignedDuration>,
+    /// Backups that the server makes by itself; `None` for none.
+    pub backups: Option<BackupConfig>,
     /// Smallest group of instances that the public view shows; `None` where it is off.
     pub public_minimum: Option<u64>,
     /// Origins that may read from a browser.
     pub cors_allowed_origins: Vec<HeaderValue>,
     /// Address of Grafana.
     pub grafana_url: Option<String>,
+}
+
+/// Settings of the backups.
+#[derive(Debug, Clone)]
+pub struct BackupConfig {
+    /// Their folder.
+    pub folder: PathBuf,
+    /// Time between two of them.
+    pub every: Duration,
+    /// Which are kept.
+    pub keep: BackupKeep,
 }
 
 impl ServeSettings {
@@ -142,6 +166,13 @@ impl ServeSettings {
             rate_limit_per_minute: self.rate_limit_per_minute,
             instance_rate_limit_per_hour: self.instance_rate_limit_per_hour,
             retention: (days > 0).then(|| SignedDuration::from_hours(24 * days)),
+            backups: self.backup_dir.filter(|folder| !folder.as_os_str().is_empty()).map(
+                |folder| BackupConfig {
+                    folder,
+                    every: self.backup_every.0,
+                    keep: self.backup_keep,
+                },
+            ),
             public_minimum: self.public_view.then(|| self.public_minimum.into()),
             cors_allowed_origins: self.cors_allowed_origins.0,
             grafana_url: self.grafana_url.0,

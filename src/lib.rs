@@ -10,11 +10,13 @@
 //! alone.
 //!
 //! Dependencies point one way, which `tests/suite/architecture.rs` checks:
-//! `main → cli → app → http → {ingest, promql} → metrics → storage → domain`. The map, with tables,
+//! `main → cli → app → http → {ingest, promql} → metrics → storage → domain`, and
+//! `app → backups → metrics`. The map, with tables,
 //! clock, invariants and glossary, is `docs/architecture.md`.
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod backups;
 pub mod cli;
 pub mod clock;
 pub mod config;

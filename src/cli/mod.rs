@@ -12,6 +12,7 @@ mod openapi;
 mod orders;
 mod purge;
 mod quarantine;
+mod restore;
 mod rules;
 mod simulate;
 mod values;
@@ -41,6 +42,8 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Write a consistent copy of the database into a new file, while the server runs
     Backup(backup::Arguments),
+    /// Put a backup in place of the database, which is put aside; the server must not run
+    Restore(restore::Arguments),
     /// Copy the reports of a reference server's database into this one
     Import(import::Arguments),
     /// Confirm the clock of the machine where the server doubts it
@@ -94,6 +97,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Serve(settings)) => serve(*settings).await,
         Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments).await,
         Some(Command::Backup(arguments)) => backup::run(&arguments).await,
+        Some(Command::Restore(arguments)) => restore::run(&arguments).await,
         Some(Command::Import(arguments)) => import::run(&arguments).await,
         Some(Command::Clock(arguments)) => clock::run(&arguments).await,
         Some(Command::Verify(arguments)) => verify::run(&arguments).await,

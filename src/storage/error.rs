@@ -94,6 +94,14 @@ pub enum OpenError {
         /// Its log, which holds something.
         log: PathBuf,
     },
+    /// A restore was interrupted, and cannot go on.
+    #[error("cannot finish the restore of {path}", path = .path.display())]
+    Unfinished {
+        /// The database file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
     /// There is no such file.
     #[error("there is no database {path}", path = .0.display())]
     Missing(PathBuf),

@@ -8,11 +8,13 @@ mod calendar;
 mod error;
 mod instance_key;
 mod json;
+mod locked;
 mod maintain;
 mod place;
 mod profiles;
 mod read;
 mod readers;
+mod replace;
 mod startup_bounds;
 mod write;
 
@@ -31,11 +33,13 @@ use sqlx::{
 
 use error::{CANNOT_OPEN, open_error, sqlite_code, write_error};
 pub use error::{Error, OpenError, Result};
+pub use locked::{ForgetError, Locked, forget_again};
 pub use maintain::{
-    BackupError, CarriedOut, ImportError, Moved, Orders, Preview, Step, Taken, Upkeep, Verdict,
+    BackupError, CarriedOut, Contents, CopyError, ImportError, Moved, Orders, PART, Part, Preview,
+    Source, Step, Taken, Upkeep, Verdict, Watch, check,
 };
-pub use place::Denied;
 use place::Lock;
+pub use place::{Denied, rename_to_new, sync_folder};
 use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
@@ -81,7 +85,17 @@ impl Database {
     pub async fn open(url: &str) -> std::result::Result<Self, OpenError> {
         let options = file_options(url)?;
         let path = place::target(options.get_filename())?;
+        locked::finish_without_server(&path)?;
         Self::open_at(path, options, None).await
+    }
+
+    /// As [`Database::open`], of a file of whose path no character has a meaning.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_file(path: &Path) -> std::result::Result<Self, OpenError> {
+        let options = SqliteConnectOptions::new().busy_timeout(BUSY_TIMEOUT);
+        Self::open_at(path.to_owned(), options.disable_statement_logging(), None).await
     }
 
     /// As [`Database::open`], for a server: no other one may use the database. Commands may.
@@ -89,14 +103,7 @@ impl Database {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open_alone(url: &str) -> std::result::Result<Self, OpenError> {
-        let options = file_options(url)?;
-        let path = place::target(options.get_filename())?;
-        let lock = place::lock_server(&path)?;
-        // SQLite opens a file that may not be written all the same; its first report would fail.
-        if let Some(denied) = Denied::of(&path) {
-            return Err(OpenError::Denied { path, denied });
-        }
-        Self::open_at(path, options, Some(Arc::new(lock))).await
+        Locked::new(url)?.open().await
     }
 
     /// As [`Database::open`], for an import: where no server runs, none can start until its end.
@@ -107,6 +114,9 @@ impl Database {
         let options = file_options(url)?;
         let path = place::target(options.get_filename())?;
         let lock = place::lock_out_servers(&path)?;
+        if lock.is_some() {
+            locked::finish(&path)?;
+        }
         Self::open_at(path, options, lock.map(Arc::new)).await
     }
 
@@ -171,7 +181,7 @@ impl Database {
     /// See [`OpenError`].
     pub async fn open_existing(url: &str) -> std::result::Result<Self, OpenError> {
         let path = file_options(url)?.get_filename().to_owned();
-        if !path.exists() {
+        if !path.exists() && !replace::is_ordered(&path) {
             return Err(OpenError::Missing(path));
         }
         Self::open(url).await

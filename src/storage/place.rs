@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Access, access},
+    fs::{Access, CWD, RenameFlags, access, renameat_with},
     io::Errno,
     process::{getegid, geteuid},
 };
@@ -173,6 +173,28 @@ impl fmt::Display for Denied {
 }
 
 /// Makes the entries of a folder last over a power loss.
+///
+/// # Errors
+/// The file system's error.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Renames a file unless the new name is taken.
+///
+/// # Errors
+/// The file system's error.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems, NFS among them, can do it by a second name only.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            match fs::hard_link(from, to) {
+                Ok(()) => fs::remove_file(from),
+                Err(error) if to.symlink_metadata().is_ok() => Err(error),
+                // Others have no second names either.
+                Err(_) => fs::rename(from, to),
+            }
+        }
+        result => Ok(result?),
+    }
 }

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["clock"],
     &["config", "simulation", "storage"],
     &["log", "metrics"],
-    &["ingest", "promql"],
+    &["backups", "ingest", "promql"],
     &["http"],
     &["app"],
     &["cli"],
@@ -22,10 +22,10 @@ const FLOORS: [&[&str]; 9] = [
 /// The same within `storage`. Its root file wires the rest, and each of them may name it.
 const STORAGE_FLOORS: [&[&str]; 5] = [
     &["calendar", "error", "instance_key", "json", "place", "profiles", "readers"],
-    &["write"],
+    &["replace", "write"],
     &["read"],
     &["maintain"],
-    &["startup_bounds"],
+    &["locked", "startup_bounds"],
 ];
 
 /// The same within `promql`.

@@ -3,23 +3,18 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-};
-
-use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
-    io::Errno,
 };
 
 use crate::storage::{
     Database, Error,
-    place::{beside, sync_folder},
+    place::{beside, rename_to_new, sync_folder},
 };
 
 /// File that a copy is written to before it gets its name, in the same folder. A fixed name, so that
 /// the next backup into the folder removes what a killed one left.
-const PART: &str = ".telemetry-backup.part";
+pub const PART: &str = ".telemetry-backup.part";
 
 /// Reason for which there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +56,7 @@ impl Database {
         let refuse = |source| BackupError::File { file: file.to_owned(), source };
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let part = Part::begin(folder.join(PART)).map_err(refuse)?;
+        let part = Part::begin(folder.join(PART), 0o666).map_err(refuse)?;
         let Some(part) = part else {
             return Err(BackupError::Busy(folder.join(PART)));
         };
@@ -72,7 +67,7 @@ impl Database {
         sqlx::query!("VACUUM INTO ?", path).execute(&mut *reader).await.map_err(refused)?;
         let finish = || {
             part.file.sync_all()?;
-            rename(&part.path, file)?;
+            rename_to_new(&part.path, file)?;
             sync_folder(folder)
         };
         finish().map_err(|source| match source.kind() {
@@ -83,15 +78,21 @@ impl Database {
 }
 
 /// A copy that is not whole yet. Dropped, it is removed.
-struct Part {
+#[derive(Debug)]
+pub struct Part {
     path: PathBuf,
     file: File,
 }
 
 impl Part {
-    /// An empty file, locked; `None` if another process writes to it.
-    fn begin(path: PathBuf) -> io::Result<Option<Self>> {
-        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+    /// An empty file, locked; `None` if another process writes to it. A new one gets the mode, without
+    /// what the process leaves out.
+    ///
+    /// # Errors
+    /// The file system's error.
+    pub fn begin(path: PathBuf, mode: u32) -> io::Result<Option<Self>> {
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).mode(mode).open(&path)?;
         if file.try_lock().is_err() {
             return Ok(None);
         }
@@ -109,6 +110,18 @@ impl Part {
         Ok(Some(part))
     }
 
+    /// Path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
     fn remove_journal(&self) {
         let _ = fs::remove_file(beside(&self.path, "-journal"));
     }
@@ -118,14 +131,5 @@ impl Drop for Part {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
         self.remove_journal();
-    }
-}
-
-/// Renames a file unless the new name is taken.
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems, NFS among them, can do it by a second name only.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(from, to),
-        result => Ok(result?),
     }
 }

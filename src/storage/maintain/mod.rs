@@ -3,6 +3,7 @@
 mod adoptions;
 mod backup;
 mod close_hours;
+mod copy;
 mod correct;
 mod count_changes;
 mod import;
@@ -25,8 +26,10 @@ mod stretches;
 mod thin;
 mod verify;
 
-pub use backup::BackupError;
+pub use backup::{BackupError, PART, Part};
 pub use close_hours::Step;
+pub use copy::{Contents, CopyError, Source, Watch, check};
+pub(super) use copy::{has_forgotten, is_outdated};
 pub(super) use import::sort_on_disk;
 pub use orders::{CarriedOut, Orders, Upkeep};
 pub use quarantine::Preview;

@@ -100,6 +100,8 @@ fn a_start_that_fails_says_why_in_one_line() {
         ("RETENTION_DAYS", "1.5"),
         ("CORS_ALLOWED_ORIGINS", "*"),
         ("GRAFANA_URL", "grafana:3000"),
+        ("BACKUP_EVERY", "daily"),
+        ("BACKUP_KEEP", "7"),
         ("PUBLIC_VIEW", "perhaps"),
         ("PUBLIC_MINIMUM", "0"),
         ("LOG_FORMAT", "xml"),

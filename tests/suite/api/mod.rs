@@ -1,5 +1,6 @@
 //! The server over HTTP, and the commands of its binary.
 
+mod backups;
 mod bodies;
 mod calendar;
 mod clock;

@@ -66,6 +66,7 @@ pub fn config(folder: &TempDir) -> Config {
         rate_limit_per_minute: 0,
         instance_rate_limit_per_hour: 0,
         retention: None,
+        backups: None,
         public_minimum: None,
         cors_allowed_origins: Vec::new(),
         grafana_url: None,

@@ -1,0 +1,87 @@
+//! The place of a database taken by another one. What is there is put aside and never deleted.
+//!
+//! The other file is whole and on disk before it gets the name that orders this. From then on whoever takes
+//! the lock of the one server does the rest, in steps each of which can be the last one of a process.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::place::{beside, rename_to_new, sync_folder};
+
+/// Beginnings of what follows the name of the database: in the name of the file that takes its place, and of
+/// those that are put aside.
+const RESTORED: &str = "-restored-";
+const REPLACED: &str = "-replaced-";
+
+/// Orders that a file beside a database takes its place. `at` becomes a part of the names.
+///
+/// # Errors
+/// The file system's error; nothing has happened then.
+pub fn order(path: &Path, file: &Path, at: &str) -> io::Result<()> {
+    fs::File::open(file)?.sync_all()?;
+    rename_to_new(file, &beside(path, &format!("{RESTORED}{at}")))?;
+    sync_folder(folder(path))
+}
+
+/// True if a file waits to take the place of a database.
+pub fn is_ordered(path: &Path) -> bool {
+    orders(path).is_ok_and(|orders| !orders.is_empty())
+}
+
+/// Carries out what is ordered, by the holder of the lock of the one server. Returns the name that the
+/// database got which was there.
+///
+/// # Errors
+/// The file system's error. The next call goes on.
+pub fn carry_out(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut put_aside = None;
+    for (file, at) in orders(path)? {
+        let aside = aside(path, &at);
+        if path.symlink_metadata().is_ok() {
+            rename_to_new(path, &aside)?;
+        }
+        // The log belongs to the file that was there, and is a part of it.
+        for ending in ["-wal", "-shm"] {
+            let log = beside(path, ending);
+            if log.symlink_metadata().is_ok() {
+                rename_to_new(&log, &beside(&aside, ending))?;
+            }
+        }
+        rename_to_new(&file, path)?;
+        sync_folder(folder(path))?;
+        put_aside = aside.exists().then_some(aside);
+    }
+    Ok(put_aside)
+}
+
+/// Name for the database that is put aside: that of a call that was interrupted, or a new one where another
+/// database was made since.
+fn aside(path: &Path, at: &str) -> PathBuf {
+    let first = beside(path, &format!("{REPLACED}{at}"));
+    if !path.exists() || !first.exists() {
+        return first;
+    }
+    let more = (2..).map(|number| beside(path, &format!("{REPLACED}{at}-{number}")));
+    more.into_iter().find(|name| !name.exists()).unwrap_or(first)
+}
+
+/// Files that wait, with the last part of their names, in the order of these.
+fn orders(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let Some(name) = path.file_name() else { return Ok(Vec::new()) };
+    let begin = format!("{}{RESTORED}", name.to_string_lossy());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder(path))? {
+        let entry = entry?;
+        if let Some(at) = entry.file_name().to_string_lossy().strip_prefix(&begin) {
+            found.push((entry.path(), at.to_owned()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
