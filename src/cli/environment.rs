@@ -105,6 +105,7 @@ mod tests {
             vec!["healthcheck"],
             vec!["backup", "FILE"],
             vec!["restore", "FILE"],
+            vec!["export", "--format", "jsonl"],
             vec!["import", "FILE"],
             vec!["clock", "confirm"],
             vec!["verify"],

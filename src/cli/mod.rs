@@ -5,6 +5,7 @@ mod backup;
 mod client;
 mod clock;
 mod environment;
+mod export;
 mod grafana;
 mod healthcheck;
 mod import;
@@ -14,6 +15,7 @@ mod purge;
 mod quarantine;
 mod restore;
 mod rules;
+mod selection;
 mod simulate;
 mod values;
 mod verify;
@@ -44,6 +46,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Put a backup in place of the database, which is put aside; the server must not run
     Restore(restore::Arguments),
+    /// Write the reports, or the history of the metrics, for other programs
+    Export(export::Arguments),
     /// Copy the reports of a reference server's database into this one
     Import(import::Arguments),
     /// Confirm the clock of the machine where the server doubts it
@@ -98,6 +102,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments).await,
         Some(Command::Backup(arguments)) => backup::run(&arguments).await,
         Some(Command::Restore(arguments)) => restore::run(&arguments).await,
+        Some(Command::Export(arguments)) => export::run(arguments).await,
         Some(Command::Import(arguments)) => import::run(&arguments).await,
         Some(Command::Clock(arguments)) => clock::run(&arguments).await,
         Some(Command::Verify(arguments)) => verify::run(&arguments).await,

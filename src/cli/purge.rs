@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{orders::carried_out, quarantine::instance};
+use super::{orders::carried_out, selection::instance};
 use crate::{clock::Clock, config::DatabaseSettings, domain::InstanceId, storage::Database};
 
 #[derive(Debug, Args)]

@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
-use clap::{Args, Subcommand, ValueEnum};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use anyhow::{bail, ensure};
+use clap::{Args, Subcommand};
 
-use super::orders::carried_out;
+use super::{orders::carried_out, selection::SelectionArguments};
 use crate::{
     clock::Clock,
     config::DatabaseSettings,
-    domain::{Dimension, InstanceId, ReportKind, Selection, Value},
+    domain::{ReportKind, Selection},
     storage::{Database, Preview, Quarantine, QuarantineState, Writer},
 };
 
@@ -46,21 +45,8 @@ struct Lift {
 struct Take {
     #[command(flatten)]
     database: DatabaseSettings,
-    /// Reports of this instance only
-    #[arg(long, value_name = "ID", value_parser = instance)]
-    instance: Option<InstanceId>,
-    /// Reports that state this value only, such as `os=templeos`; may be given for several fields
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = value)]
-    value: Vec<(Dimension, Value)>,
-    /// Reports of this kind only
-    #[arg(long)]
-    kind: Option<Kind>,
-    /// Reports received at this time or later only (RFC 3339, or a day, UTC)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    from: Option<Timestamp>,
-    /// Reports received before this time only
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<Timestamp>,
+    #[command(flatten)]
+    reports: SelectionArguments,
     /// Take reports that are still to come, too
     #[arg(long)]
     future: bool,
@@ -70,12 +56,6 @@ struct Take {
     /// Take the reports out
     #[arg(long)]
     apply: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    Start,
-    Heartbeat,
 }
 
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -88,21 +68,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn take(arguments: Take) -> anyhow::Result<()> {
-    let mut seen = Vec::new();
-    for (dimension, _) in &arguments.value {
-        ensure!(!seen.contains(dimension), "{} can have one value only", dimension.name());
-        seen.push(*dimension);
-    }
-    let selection = Selection {
-        instance: arguments.instance,
-        values: arguments.value,
-        kind: arguments.kind.map(|kind| match kind {
-            Kind::Start => ReportKind::Start,
-            Kind::Heartbeat => ReportKind::Heartbeat,
-        }),
-        from: arguments.from,
-        until: arguments.until,
-    };
+    let selection = arguments.reports.selection()?;
     ensure!(
         !selection.is_any(),
         "state which reports: --instance, --value, --kind, --from, --until"
@@ -233,25 +199,4 @@ fn print(preview: &Preview) {
         let more = if values.len() > SHOWN { ", …" } else { "" };
         println!("{}: {}{more}", dimension.name(), shown.join(", "));
     }
-}
-
-pub fn instance(id: &str) -> Result<InstanceId, String> {
-    InstanceId::parse(id.to_owned()).ok_or_else(|| "no report can have this id".to_owned())
-}
-
-fn value(text: &str) -> Result<(Dimension, Value), String> {
-    let names =
-        || format!("it is FIELD=VALUE, of {}", Dimension::ALL.map(Dimension::name).join(", "));
-    let (name, value) = text.split_once('=').ok_or_else(names)?;
-    let dimension = Dimension::named(name).ok_or_else(names)?;
-    let value = Value::parse(dimension, Some(value.to_owned()));
-    Ok((dimension, value.ok_or("no report can have this value")?))
-}
-
-fn time(text: &str) -> anyhow::Result<Timestamp> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let day: Date = text.parse().context("it is a time such as 2026-01-31T12:00:00Z, or a day")?;
-    Ok(day.to_zoned_datetime(TimeZone::UTC)?.timestamp())
 }

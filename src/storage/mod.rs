@@ -15,6 +15,7 @@ mod profiles;
 mod read;
 mod readers;
 mod replace;
+mod records;
 mod startup_bounds;
 mod write;
 
@@ -48,6 +49,7 @@ pub use read::{
     WindowCount, groups_by,
 };
 use readers::{Reader, Readers};
+pub use records::{Fault, Record, RecordFormat, RecordReader, RecordWriter};
 use startup_bounds::write_bounds;
 use write::Traffic;
 pub use write::{LONGEST_GAP, Quarantine, QuarantineState, Sample, Stored, Writer, is_counter};

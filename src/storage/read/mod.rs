@@ -5,6 +5,7 @@ mod activity_at;
 mod adoptions;
 mod all_time;
 mod calendar;
+mod export;
 mod instances_at;
 mod newest_reports;
 mod outages;

@@ -148,20 +148,11 @@ impl Search<'_> {
 
     /// First and last number that a wanted report may have.
     async fn numbers(&mut self, filter: &ReportFilter) -> sqlx::Result<(i64, i64)> {
-        let last = filter.before.map_or(i64::MAX, |before| before.saturating_sub(1));
-        if filter.since.is_none() && filter.until.is_none() {
-            return Ok((0, last));
-        }
-        let from = filter.since.map_or(Hour::MIN, Hour::of);
-        let until = filter.until.map_or(Hour::MAX, |until| Hour::of(until).plus(1));
-        let mut parts = stretches(&[Moment::At(from), Moment::At(until)]);
-        parts.retain(|part| part.stretch == 1);
-        let parts = json::encode(&parts)?;
-        let numbers =
-            sqlx::query_file!("src/storage/read/numbers_of_time.sql", parts, self.profiles)
-                .fetch_one(&mut *self.snapshot)
-                .await?;
-        Ok((numbers.first.unwrap_or(i64::MAX), last.min(numbers.last.unwrap_or(0))))
+        let before = filter.before.map_or(i64::MAX, |before| before.saturating_sub(1));
+        let profiles = self.profiles.as_deref();
+        let (first, last) =
+            numbers_of_time(self.snapshot, filter.since, filter.until, profiles).await?;
+        Ok((first, last.min(before)))
     }
 
     /// The newest reports between two numbers, out of all reports.
@@ -199,6 +190,27 @@ impl Search<'_> {
     }
 }
 
+/// First and last number that a report of a time may have. `profiles` is a JSON array of the wanted ones.
+pub(super) async fn numbers_of_time(
+    snapshot: &mut SqliteConnection,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    profiles: Option<&str>,
+) -> sqlx::Result<(i64, i64)> {
+    if since.is_none() && until.is_none() {
+        return Ok((0, i64::MAX));
+    }
+    let from = since.map_or(Hour::MIN, Hour::of);
+    let until = until.map_or(Hour::MAX, |until| Hour::of(until).plus(1));
+    let mut parts = stretches(&[Moment::At(from), Moment::At(until)]);
+    parts.retain(|part| part.stretch == 1);
+    let parts = json::encode(&parts)?;
+    let numbers = sqlx::query_file!("src/storage/read/numbers_of_time.sql", parts, profiles)
+        .fetch_one(snapshot)
+        .await?;
+    Ok((numbers.first.unwrap_or(i64::MAX), numbers.last.unwrap_or(0)))
+}
+
 fn count(found: &[Row]) -> i64 {
     i64::try_from(found.len()).unwrap_or(i64::MAX)
 }
@@ -230,7 +242,7 @@ impl Row {
 }
 
 /// Time of a report; `None` while it has no date.
-fn dated(received_at: i64) -> Option<Timestamp> {
+pub(super) fn dated(received_at: i64) -> Option<Timestamp> {
     (received_at >= 0).then(|| Timestamp::from_millisecond(received_at).ok()).flatten()
 }
 

@@ -12,6 +12,7 @@ mod crash;
 mod dashboards;
 mod dimensions;
 mod errors;
+mod export;
 mod files;
 mod full_disk;
 mod grafana;

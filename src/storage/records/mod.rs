@@ -1,0 +1,188 @@
+//! Stored reports as the lines of a file: what an export writes and an import reads.
+
+mod read;
+mod write;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::Deserializer};
+
+pub use read::{Fault, RecordReader};
+pub use write::RecordWriter;
+
+use crate::domain::{Dimension, OTHER, Profile, Report, ReportBody, ReportKind, Selection, Value};
+
+/// Columns of a CSV file, in their order: the fields of [`Line`].
+const COLUMNS: [&str; 13] = [
+    "id",
+    "created_at",
+    "instance_id",
+    "image_version",
+    "architecture",
+    "os",
+    "container_runtime",
+    "startup_time_ms",
+    "db_type",
+    "telemetry_version",
+    "event",
+    "timestamp",
+    "unproven",
+];
+
+/// Form of a file of reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordFormat {
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values with a header (RFC 4180).
+    Csv,
+}
+
+/// A stored report, with all that is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Number of the report; `None` in a file that does not come from a server.
+    pub id: Option<i64>,
+    /// Time of receipt; `None` while it has no date.
+    pub received_at: Option<Timestamp>,
+    /// The report, with the values that it counts as.
+    pub report: Report,
+    /// Its own values that count as `other`, as far as they are known.
+    pub unproven: BTreeMap<Dimension, Value>,
+    /// True if it broke a rule and was cut to fit.
+    pub altered: bool,
+}
+
+impl Record {
+    /// True if a selection has it, by its own values or by those that it counts as.
+    #[must_use]
+    pub fn is_selected(&self, selection: &Selection) -> bool {
+        let received_at = self.received_at.map_or(-1, Timestamp::as_millisecond);
+        let own = || {
+            let profile = Profile::new(|dimension| {
+                let counted = self.report.profile.get(dimension);
+                self.unproven.get(&dimension).unwrap_or(counted).clone()
+            });
+            Report { profile, ..self.report.clone() }
+        };
+        selection.has(&self.report, received_at)
+            || (!self.unproven.is_empty() && selection.has(&own(), received_at))
+    }
+}
+
+/// A report as a file has it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(default)]
+    id: Option<i64>,
+    /// Null is a report without a date; a field that is missing is a mistake.
+    #[serde(deserialize_with = "stated")]
+    created_at: Option<String>,
+    instance_id: String,
+    #[serde(default)]
+    image_version: Option<String>,
+    #[serde(default)]
+    architecture: Option<String>,
+    #[serde(default)]
+    os: Option<String>,
+    #[serde(default)]
+    container_runtime: Option<String>,
+    #[serde(default)]
+    startup_time_ms: Option<i64>,
+    #[serde(default)]
+    db_type: Option<String>,
+    #[serde(default)]
+    telemetry_version: Option<String>,
+    #[serde(default)]
+    event: Option<ReportKind>,
+    #[serde(default)]
+    timestamp: Option<String>,
+    #[serde(default)]
+    unproven: Option<BTreeMap<Dimension, String>>,
+}
+
+fn stated<'de, D: Deserializer<'de>>(given: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(given)
+}
+
+impl From<&Record> for Line {
+    fn from(record: &Record) -> Self {
+        let ReportBody {
+            instance_id,
+            image_version,
+            architecture,
+            os,
+            container_runtime,
+            startup_time_ms,
+            db_type,
+            telemetry_version,
+            timestamp,
+            ..
+        } = record.report.clone().into();
+        let own = record.unproven.iter();
+        let own = own.map(|(dimension, value)| (*dimension, value.to_string())).collect();
+        Self {
+            id: record.id,
+            created_at: record.received_at.map(|time| time.to_string()),
+            instance_id: instance_id.unwrap_or_default(),
+            image_version,
+            architecture,
+            os,
+            container_runtime,
+            startup_time_ms,
+            db_type,
+            telemetry_version,
+            event: Some(record.report.kind),
+            timestamp,
+            unproven: (!record.unproven.is_empty()).then_some(own),
+        }
+    }
+}
+
+impl Line {
+    /// The report, received at `now` at the latest. The fault is what a person needs to correct it.
+    fn into_record(self, now: Timestamp) -> Result<Record, String> {
+        let received_at = self.created_at.as_deref().map(|text| received_at(text, now));
+        let received_at = received_at.transpose()?;
+        let body = ReportBody {
+            instance_id: Some(self.instance_id),
+            image_version: self.image_version,
+            architecture: self.architecture,
+            os: self.os,
+            container_runtime: self.container_runtime,
+            startup_time_ms: self.startup_time_ms,
+            db_type: self.db_type,
+            telemetry_version: self.telemetry_version,
+            timestamp: self.timestamp,
+            event: (self.event == Some(ReportKind::Heartbeat)).then(|| "heartbeat".to_owned()),
+            report_id: None,
+        };
+        let salvaged = body.salvage();
+        let mut unproven = BTreeMap::new();
+        for (dimension, text) in self.unproven.into_iter().flatten() {
+            if **salvaged.report.profile.get(dimension) != *OTHER {
+                return Err(format!("unproven has {0}, but {0} is not other", dimension.name()));
+            }
+            let value = Value::parse(dimension, Some(text));
+            let fault = || format!("unproven has a {} that no report can have", dimension.name());
+            unproven.insert(dimension, value.ok_or_else(fault)?);
+        }
+        let (report, altered) = (salvaged.report, salvaged.altered);
+        Ok(Record { id: self.id, received_at, report, unproven, altered })
+    }
+}
+
+fn received_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let time: Timestamp = text
+        .parse()
+        .map_err(|_| "created_at is no time such as 2026-01-31T12:00:00.000Z".to_owned())?;
+    if time < Timestamp::UNIX_EPOCH {
+        Err("created_at is before 1970".to_owned())
+    } else if time > now {
+        Err("created_at is in the future".to_owned())
+    } else {
+        Ok(time)
+    }
+}

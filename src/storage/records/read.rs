@@ -1,0 +1,166 @@
+//! Reading of reports from lines.
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader},
+    path::Path,
+};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use super::{COLUMNS, Line, Record, RecordFormat};
+
+/// Longest line, in bytes. Each of a report's fields is far shorter.
+const LONGEST: u64 = 64 * 1024;
+
+/// Reason for which a line of a file is not a report.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// The line is not a report.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Reads the reports of a file.
+#[derive(Debug)]
+pub struct RecordReader {
+    form: Form,
+    /// Times after this one are in the future.
+    now: Timestamp,
+    /// Number of the line that was read last.
+    line: u64,
+}
+
+#[derive(Debug)]
+enum Form {
+    Jsonl(BufReader<File>, Vec<u8>),
+    /// Each column's field, by its place.
+    Csv(Box<csv::Reader<File>>, Vec<&'static str>, csv::StringRecord),
+}
+
+impl RecordReader {
+    /// Begins to read a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has another header.
+    pub fn open(file: &Path, format: RecordFormat, now: Timestamp) -> Result<Self, Fault> {
+        let file = File::open(file)?;
+        let form = match format {
+            RecordFormat::Jsonl => Form::Jsonl(BufReader::new(file), Vec::new()),
+            RecordFormat::Csv => {
+                let mut reader = csv::Reader::from_reader(file);
+                let header = reader.headers().map_err(fault)?.clone();
+                let columns = columns(&header).map_err(|reason| Fault::Line { line: 1, reason })?;
+                Form::Csv(Box::new(reader), columns, csv::StringRecord::new())
+            }
+        };
+        Ok(Self { form, now, line: 0 })
+    }
+
+    /// Number of the line that was read last, from 1.
+    pub const fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// The next report; `None` after the last one. Blank lines are left out.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub fn next(&mut self) -> Result<Option<Record>, Fault> {
+        let read = match &mut self.form {
+            Form::Jsonl(file, bytes) => loop {
+                self.line += 1;
+                bytes.clear();
+                let limited = &mut io::Read::take(&mut *file, LONGEST);
+                if limited.read_until(b'\n', bytes)? == 0 {
+                    return Ok(None);
+                }
+                if bytes.len() as u64 == LONGEST {
+                    break Err("is too long".to_owned());
+                }
+                let text = bytes.trim_ascii();
+                if !text.is_empty() {
+                    break serde_json::from_slice(text).map_err(|error| without_line(&error));
+                }
+            },
+            Form::Csv(reader, columns, cells) => {
+                if !reader.read_record(cells).map_err(fault)? {
+                    return Ok(None);
+                }
+                self.line = cells.position().map_or(0, csv::Position::line);
+                line(columns, cells)
+            }
+        };
+        let record = read.and_then(|line: Line| line.into_record(self.now));
+        record.map(Some).map_err(|reason| Fault::Line { line: self.line, reason })
+    }
+}
+
+/// The field of each column. A column of another name would be lost.
+fn columns(header: &csv::StringRecord) -> Result<Vec<&'static str>, String> {
+    let mut columns = Vec::new();
+    for name in header {
+        let Some(known) = COLUMNS.into_iter().find(|known| *known == name) else {
+            return Err(format!("there is no field {name:?}; there are {}", COLUMNS.join(", ")));
+        };
+        if columns.contains(&known) {
+            return Err(format!("the field {name} is there twice"));
+        }
+        columns.push(known);
+    }
+    if let Some(missing) =
+        ["created_at", "instance_id"].into_iter().find(|name| !columns.contains(name))
+    {
+        return Err(format!("the field {missing} is missing"));
+    }
+    Ok(columns)
+}
+
+/// The line of some cells. An empty one is null.
+fn line(columns: &[&'static str], cells: &csv::StringRecord) -> Result<Line, String> {
+    let mut fields = Map::new();
+    for (name, cell) in columns.iter().zip(cells) {
+        let value = match *name {
+            "instance_id" => Json::from(cell),
+            _ if cell.is_empty() => Json::Null,
+            "id" | "startup_time_ms" => {
+                let number = cell.parse::<i64>();
+                Json::from(number.map_err(|_| format!("{name} is no whole number: {cell:?}"))?)
+            }
+            "unproven" => serde_json::from_str(cell).map_err(|error| without_line(&error))?,
+            _ => Json::from(cell),
+        };
+        fields.insert((*name).to_owned(), value);
+    }
+    serde_json::from_value(Json::Object(fields)).map_err(|error| error.to_string())
+}
+
+fn fault(error: csv::Error) -> Fault {
+    let line = error.position().map_or(1, csv::Position::line);
+    let reason = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} cells instead of {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    };
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => Fault::File(error),
+        _ => Fault::Line { line, reason },
+    }
+}
+
+/// An error's text without its place, which is within the one line.
+fn without_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
