@@ -48,7 +48,7 @@ enum Command {
     Restore(restore::Arguments),
     /// Write the reports, or the history of the metrics, for other programs
     Export(export::Arguments),
-    /// Copy the reports of a reference server's database into this one
+    /// Copy the reports of a reference server's database, or of an exported file, into this one
     Import(import::Arguments),
     /// Confirm the clock of the machine where the server doubts it
     Clock(clock::Arguments),

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
-    pace::Pace, rebuild_snapshots::rebuild, recount_calendar::recount_calendar,
-    reference::ImportError,
+    copy_reports::ImportError, pace::Pace, rebuild_snapshots::rebuild, recount_calendar::recount_calendar,
 };
 use crate::{
     domain::{Hour, Report},

@@ -1,12 +1,14 @@
 //! Rows of a reference server's table, and the identity by which a row is known again.
 
+use std::collections::BTreeMap;
+
 use futures_util::TryStreamExt as _;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest as _, Sha256};
 use sqlx::SqliteConnection;
 
 use crate::{
-    domain::{Report, ReportBody},
+    domain::{Dimension, Report, ReportBody, Value},
     storage::write::RowKey,
 };
 
@@ -15,12 +17,17 @@ use crate::{
 pub struct SourceRow {
     /// Its number in the source.
     pub number: i64,
+    /// Number of the report in the server that it comes from, if it has one.
+    pub id: Option<i64>,
     /// Its identity.
     pub key: RowKey,
-    pub received_at: Timestamp,
+    /// Milliseconds since 1970, or [`crate::domain::undated`].
+    pub received_at: i64,
     pub report: Report,
     /// True if it broke a rule and was cut to fit.
     pub altered: bool,
+    /// Its own values that count as `other`.
+    pub unproven: BTreeMap<Dimension, Value>,
 }
 
 /// A row of the reference server's table. Its columns were declared without STRICT, so each may
@@ -65,23 +72,25 @@ pub async fn read(
     while let Some(row) = found.try_next().await? {
         let row: Row = row;
         // A row without a usable time gets that of the row before it, if that is at hand.
-        let before = read.last().map_or(now, |row| row.received_at);
+        let before = read.last().map_or(now.as_millisecond(), |row| row.received_at);
         read.push(row.into_source_row(before));
     }
     Ok(read)
 }
 
 impl Row {
-    fn into_source_row(self, before: Timestamp) -> SourceRow {
+    fn into_source_row(self, before: i64) -> SourceRow {
         let created = text(self.created_at.as_deref()).as_deref().and_then(created_at);
         let (number, key) = (self.id, self.key(created));
         let salvaged = self.body().salvage();
         SourceRow {
             number,
+            id: None,
             key,
-            received_at: created.unwrap_or(before),
+            received_at: created.map_or(before, Timestamp::as_millisecond),
             report: salvaged.report,
             altered: salvaged.altered || created.is_none(),
+            unproven: BTreeMap::new(),
         }
     }
 

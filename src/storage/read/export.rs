@@ -109,9 +109,7 @@ impl Row {
             profile: Profile::clone(profile),
             kind: if self.heartbeat == 1 { ReportKind::Heartbeat } else { ReportKind::Start },
             startup_ms: self.startup_ms,
-            timestamp: self
-                .client_at
-                .and_then(|at| jiff::Timestamp::from_millisecond(at).ok()),
+            timestamp: self.client_at.and_then(|at| jiff::Timestamp::from_millisecond(at).ok()),
             report_id: None,
         };
         Ok(Some(Record {

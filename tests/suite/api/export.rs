@@ -152,8 +152,7 @@ fn a_reader_that_goes_away_and_a_signal_end_it_quietly() {
     let folder = TempDir::new().unwrap();
     let database = fleet(folder.path());
     let mut command = export(&database, &["--format", "jsonl"]);
-    let mut running =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(running.stdout.take().unwrap());
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();

@@ -19,6 +19,7 @@ mod grafana;
 mod grafana_requests;
 mod hostile;
 mod import_beside;
+mod import_files;
 mod interrupted;
 mod limits;
 mod outages;

@@ -1,8 +1,13 @@
 //! Acceptance of a value by an operator.
 
+use std::collections::BTreeSet;
+
+use sqlx::SqliteConnection;
+
+use super::{Labels, is_release_of};
 use crate::{
-    domain::{Dimension, Value, is_well_known},
-    storage::{Result, Writer},
+    domain::{Dimension, Profile, Value, is_well_known},
+    storage::{Result, Writer, write::Open},
 };
 
 impl Writer {
@@ -15,20 +20,69 @@ impl Writer {
         if is_well_known(dimension, value) {
             return Ok(false);
         }
+        self.run(async |open| open.accept_value(dimension, value).await).await
+    }
+}
+
+impl Open {
+    async fn accept_value(&mut self, dimension: Dimension, value: &Value) -> sqlx::Result<bool> {
         let (dimension, value) = (dimension.name(), &**value);
-        self.run(async |open| {
-            let accepted = sqlx::query!(
-                "INSERT INTO accepted_values (dimension, value, proven) VALUES (?, ?, 1)
-                 ON CONFLICT DO UPDATE SET proven = 1 WHERE proven = 0",
-                dimension,
-                value
-            )
-            .execute(&mut open.connection)
+        let accepted = sqlx::query!(
+            "INSERT INTO accepted_values (dimension, value, proven) VALUES (?, ?, 1)
+             ON CONFLICT DO UPDATE SET proven = 1 WHERE proven = 0",
+            dimension,
+            value
+        )
+        .execute(&mut self.connection)
+        .await?;
+        self.labels.read(&mut self.connection).await?;
+        self.profiles.settle(&self.labels);
+        Ok(accepted.rows_affected() > 0)
+    }
+
+    /// Gives the values of some profiles labels, since they had them where their reports come from. Those
+    /// that are over a bound get none, and releases get theirs by the rules.
+    pub async fn accept_labels<'a>(
+        &mut self,
+        profiles: impl Iterator<Item = &'a Profile>,
+    ) -> sqlx::Result<()> {
+        let mut wanted = BTreeSet::new();
+        for profile in profiles.filter(|profile| self.profiles.settled(profile).is_none()) {
+            for dimension in Dimension::ALL {
+                let value = profile.get(dimension);
+                if self.labels.standing(dimension, value).is_none()
+                    && !is_release_of(dimension, value)
+                {
+                    wanted.insert((dimension, value.clone()));
+                }
+            }
+        }
+        for (dimension, value) in wanted {
+            if self.labels.proven(dimension) < self.labels.limits.proven {
+                self.accept_value(dimension, &value).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Labels {
+    /// Keeps values of reports that count as `other`, as far as there is room: each with the number of
+    /// reports stored after its own, and the instance.
+    pub async fn note_unproven<'a>(
+        &mut self,
+        connection: &mut SqliteConnection,
+        values: impl Iterator<Item = (usize, String, Dimension, &'a Value)>,
+    ) -> sqlx::Result<()> {
+        let rows = sqlx::query_scalar!("SELECT count(*) FROM unproven_values")
+            .fetch_one(connection)
             .await?;
-            open.labels.read(&mut open.connection).await?;
-            open.profiles.settle(&open.labels);
-            Ok(accepted.rows_affected() > 0)
-        })
-        .await
+        let room = self.limits.unproven.saturating_sub(usize::try_from(rows).unwrap_or(0));
+        self.changes.unproven.extend(values.take(room).map(
+            |(later, instance, dimension, value)| {
+                (later, instance, dimension.name(), value.to_string())
+            },
+        ));
+        Ok(())
     }
 }

@@ -1,0 +1,342 @@
+//! Copy of the reports of a source into the database, each of them once.
+
+use std::{collections::HashSet, path::PathBuf, time::Instant};
+
+use sqlx::SqliteConnection;
+
+use super::{
+    import::{settle, sort_on_disk},
+    pace::Pace,
+    record_file::RecordFile,
+    reference::name_of_older_versions,
+    reference_row::{self, SourceRow},
+};
+use crate::{
+    clock::Clock,
+    domain::Hour,
+    storage::{
+        Error, Fault, OpenError, Result, Writer, instance_key, json,
+        write::{Open, RowKey},
+    },
+};
+
+/// Reports that were moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Reports stored.
+    pub reports: u64,
+    /// Rows of the source whose reports were there already.
+    pub known: u64,
+    /// Reports among those stored that broke a rule and were cut to fit.
+    pub altered: u64,
+    /// Rows of instances that were purged.
+    pub purged: u64,
+}
+
+/// Reason for which a file was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be opened, or another import writes to the database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The file is a database of something else.
+    #[error("{0} has no table `deployments`: it is not a database of the reference server")]
+    NotReference(String),
+    /// A file of reports has a line that is none, or cannot be read.
+    #[error("{file}: {fault}", file = .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A database failed.
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+/// Size of the page cache where no server needs memory beside the import, in SQLite's unit: minus
+/// kibibytes.
+const CACHE: &str = "PRAGMA cache_size = -4000";
+
+/// Reports to be copied.
+pub enum Source {
+    /// The table of a reference server.
+    Reference(SqliteConnection),
+    /// A file that an export wrote.
+    File(RecordFile),
+}
+
+impl Source {
+    /// The next rows after a number.
+    async fn read(
+        &mut self,
+        after: i64,
+        rows: usize,
+        clock: &Clock,
+    ) -> std::result::Result<Vec<SourceRow>, ImportError> {
+        Ok(match self {
+            Self::Reference(source) => {
+                reference_row::read(source, after, rows, clock.now()).await.map_err(Error::from)?
+            }
+            Self::File(file) => file.read(rows)?,
+        })
+    }
+}
+
+impl Writer {
+    /// Ends an import: indexes what it stored, and corrects what depends on the order of reports.
+    pub(super) async fn finish_import(&mut self, now: Hour, pace: &mut Pace) -> Result<()> {
+        self.run(async |open| {
+            no_sync(&mut open.connection).await?;
+            // All instances at once, in the order of their ids, so that page after page is filled.
+            open.index_all().await?;
+            no_sync(&mut open.connection).await?;
+            settle(&mut open.connection, now, pace).await?;
+            open.closed_hour = None;
+            sqlx::query!("DELETE FROM watermarks WHERE name = 'importing'")
+                .execute(&mut open.connection)
+                .await?;
+            sqlx::query("PRAGMA synchronous = FULL").execute(&mut open.connection).await
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// A copy of the rows of a source.
+pub struct Copy {
+    source: Source,
+    pace: Pace,
+    /// Last row that an older version stored, which has noted no single rows.
+    stored_before: i64,
+    /// Last row that was read.
+    last: i64,
+    moved: Moved,
+}
+
+impl Copy {
+    /// Copies all reports of a source. `alone` says that no server is running, whose reports would wait for
+    /// a large step.
+    pub async fn of_all(
+        writer: &mut Writer,
+        source: Source,
+        alone: bool,
+        clock: &Clock,
+        on_moved: impl Fn(Moved),
+    ) -> std::result::Result<Moved, ImportError> {
+        let pace = if alone { Pace::alone() } else { Pace::beside_strangers() };
+        let mut copy = Self::begin(writer, source, pace).await?;
+        copy.go_on(writer, clock, &on_moved).await?;
+        if writer.run(async |open| is_importing(&mut open.connection).await).await? {
+            writer.finish_import(Hour::of(clock.now()), &mut copy.pace).await?;
+        }
+        Ok(copy.moved)
+    }
+
+    pub async fn begin(writer: &mut Writer, mut source: Source, pace: Pace) -> Result<Self> {
+        let name = match &mut source {
+            Source::Reference(source) => Some(name_of_older_versions(source).await?),
+            Source::File(_) => None,
+        };
+        let stored_before = writer
+            .run(async |open| {
+                sort_on_disk(&mut open.connection).await?;
+                if pace.is_alone() {
+                    sqlx::query(CACHE).execute(&mut open.connection).await?;
+                }
+                let Some(name) = name else { return Ok(None) };
+                sqlx::query_scalar!("SELECT last_row FROM imports WHERE source = ?", name)
+                    .fetch_optional(&mut open.connection)
+                    .await
+            })
+            .await?;
+        Ok(Self {
+            source,
+            pace,
+            stored_before: stored_before.unwrap_or(i64::MIN),
+            last: i64::MIN,
+            moved: Moved::default(),
+        })
+    }
+
+    /// Last row that was read.
+    pub const fn last(&self) -> i64 {
+        self.last
+    }
+
+    pub const fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    pub const fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    /// Copies the rows after the last one. Where no server waits for a step, the next rows are read
+    /// while the ones before them are stored.
+    pub async fn go_on(
+        &mut self,
+        writer: &mut Writer,
+        clock: &Clock,
+        on_moved: &impl Fn(Moved),
+    ) -> std::result::Result<(), ImportError> {
+        let Self { source, pace, stored_before, last, moved } = self;
+        let of_file = matches!(source, Source::File(_));
+        let mut read = async |after, rows| source.read(after, rows, clock).await;
+        let mut some_are_known = false;
+        let mut rows = read(*last, pace.rows()).await?;
+        while let Some(row) = rows.last() {
+            *last = row.number;
+            let of_rows = rows.len() as u64;
+            let alone = pace.is_alone();
+            let (wanted, mut next) = (pace.rows(), None);
+            let store = writer.run(async |open| {
+                // The rows are lost together with their reports, so no sync is needed within the
+                // lock.
+                no_sync(&mut open.connection).await?;
+                rows.retain(|row| !open.set_aside.is_purged(&row.report));
+                let purged = of_rows - rows.len() as u64;
+                if some_are_known {
+                    retain_new(&mut open.connection, &mut rows).await?;
+                }
+                let begun = Instant::now();
+                if of_file {
+                    retain_foreign(&mut open.connection, &mut rows).await?;
+                    open.accept_labels(rows.iter().map(|row| &row.report.profile)).await?;
+                }
+                let stored = store(open, rows, *stored_before).await?;
+                if !alone {
+                    open.index_all().await?;
+                }
+                pace.rest(begun, usize::try_from(of_rows).unwrap_or(usize::MAX)).await;
+                Ok(Moved { purged, ..stored })
+            });
+            let stored = if alone {
+                let (stored, read) = tokio::join!(store, read(*last, wanted));
+                next = Some(read?);
+                stored?
+            } else {
+                store.await?
+            };
+            some_are_known = stored.reports + stored.purged < of_rows;
+            moved.purged += stored.purged;
+            moved.reports += stored.reports;
+            moved.altered += stored.altered;
+            moved.known += of_rows - stored.reports - stored.purged;
+            on_moved(*moved);
+            rows = match next {
+                Some(next) => next,
+                None => read(*last, pace.rows()).await?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// True if an import, this one or one that was interrupted, has stored something and is not finished.
+async fn is_importing(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM watermarks WHERE name = 'importing') AS "found: bool""#
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Leaves syncing to the checkpoint at the end.
+async fn no_sync(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("PRAGMA synchronous = NORMAL").execute(connection).await?;
+    Ok(())
+}
+
+/// Stores the reports of the rows that are new. The table of the rows decides that within the
+/// transaction, whoever else writes to it.
+async fn store(
+    open: &mut Open,
+    mut rows: Vec<SourceRow>,
+    stored_before: i64,
+) -> sqlx::Result<Moved> {
+    while !rows.is_empty() {
+        let keys: Vec<RowKey> = rows.iter().map(|row| row.key).collect();
+        let new = || rows.iter().filter(|row| row.number > stored_before);
+        let reports = new().map(|row| (row.received_at, &row.report));
+        note_unproven(open, &rows).await?;
+        if open.store_rows(reports, &keys).await? {
+            return Ok(Moved {
+                reports: new().count() as u64,
+                altered: new().filter(|row| row.altered).count() as u64,
+                ..Moved::default()
+            });
+        }
+        retain_new(&mut open.connection, &mut rows).await?;
+    }
+    Ok(Moved::default())
+}
+
+/// Removes the rows that are stored already.
+async fn retain_new(
+    connection: &mut SqliteConnection,
+    rows: &mut Vec<SourceRow>,
+) -> sqlx::Result<()> {
+    let keys = json::encode(&rows.iter().map(|row| row.key).collect::<Vec<_>>())?;
+    let new: HashSet<RowKey> = sqlx::query!(
+        r#"SELECT value ->> 0 AS "created_at!: i64", value ->> 1 AS "row_key!: i64"
+           FROM json_each(?)
+           WHERE NOT EXISTS (
+               SELECT 1 FROM imported_rows
+               WHERE created_at = value ->> 0 AND row_key = value ->> 1
+           )"#,
+        keys
+    )
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .map(|row| (row.created_at, row.row_key))
+    .collect();
+    let mut new = new;
+    rows.retain(|row| new.remove(&row.key));
+    Ok(())
+}
+
+/// Removes the reports that came out of this very database: those with their number, time and instance.
+async fn retain_foreign(
+    connection: &mut SqliteConnection,
+    rows: &mut Vec<SourceRow>,
+) -> sqlx::Result<()> {
+    let numbered = rows.iter().filter_map(|row| {
+        let instance = instance_key::to_hex(&row.report.instance_id);
+        Some((row.id?, row.received_at, instance))
+    });
+    let numbered = json::encode(&numbered.collect::<Vec<_>>())?;
+    let own: HashSet<i64> = sqlx::query_scalar!(
+        r#"SELECT reports.id AS "id!: i64"
+           FROM json_each(?) AS given
+           CROSS JOIN reports ON reports.id = given.value ->> 0
+           WHERE reports.instance = unhex(given.value ->> 2)
+               AND (
+                   reports.received_at = given.value ->> 1
+                   OR (reports.received_at < 0 AND given.value ->> 1 < 0)
+               )"#,
+        numbered
+    )
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .collect();
+    rows.retain(|row| row.id.is_none_or(|id| !own.contains(&id)));
+    Ok(())
+}
+
+/// Keeps the own values of reports that count as `other`, in the transaction that stores them.
+async fn note_unproven(open: &mut Open, rows: &[SourceRow]) -> sqlx::Result<()> {
+    if rows.iter().all(|row| row.unproven.is_empty()) {
+        return Ok(());
+    }
+    let last = rows.len() - 1;
+    let noted = rows.iter().enumerate().flat_map(|(place, row)| {
+        let instance = instance_key::to_hex(&row.report.instance_id);
+        let values = row.unproven.iter();
+        values.map(move |(dimension, value)| (last - place, instance.clone(), *dimension, value))
+    });
+    open.labels.note_unproven(&mut open.connection, noted).await
+}
