@@ -119,7 +119,7 @@ const FORMATS: [(&str, Format); 3] = [
     (OPENMETRICS, Format::Scrape(ScrapeFormat::OpenMetrics)),
 ];
 /// The media type of the text format.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// That of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

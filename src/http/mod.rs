@@ -7,6 +7,7 @@ mod collect;
 mod deployments;
 mod error;
 mod extract;
+mod federate;
 mod health;
 mod held_body;
 mod list;
@@ -189,6 +190,7 @@ fn reading_routes() -> Routes {
         ("/stats/cohorts", get(stats::cohorts)),
         ("/stats/adoption", get(stats::adoption)),
         ("/openapi.json", get(openapi::openapi_json)),
+        ("/federate", get(federate::federate)),
     ];
     routes.extend(prometheus::routes());
     routes

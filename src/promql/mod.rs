@@ -5,13 +5,14 @@
 //! (`evaluate`). `docs/prometheus-api.md` lists the parts that are supported and the differences from
 //! Prometheus.
 //!
-//! Modules point one way: `discovery` → `source` → `parse` → `plan` → `selector` → `matcher` →
+//! Modules point one way: `discovery` and `federation` → `source` → `parse` → `plan` → `selector` → `matcher` →
 //! `series`, and `evaluate` → `plan`. `grouping` stands beside `matcher`; `limits` and `error` are below
 //! all of them.
 
 mod discovery;
 mod error;
 mod evaluate;
+mod federation;
 mod grouping;
 mod limits;
 mod matcher;
@@ -27,10 +28,11 @@ use jiff::Timestamp;
 
 pub use discovery::Discovery;
 pub use error::QueryError;
+pub use federation::{Federation, Present};
 pub use limits::SERIES as MAX_SERIES;
 pub use parse::{duration, expression as parse};
 pub use plan::Plan;
-pub use series::{Grid, Labels, Series};
+pub use series::{Grid, Labels, NAME, Series};
 
 use crate::storage::Database;
 use error::Result;

@@ -41,7 +41,7 @@ pub use maintain::{
 };
 use place::Lock;
 pub use place::{Denied, rename_to_new, sync_folder};
-use profiles::Numbered;
+pub use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
     ActiveInstances, Activity, Adoption, Breakdown, CohortCount, Groups, Interval, ListedValue,

@@ -37,7 +37,7 @@ const PROMQL_FLOORS: [&[&str]; 8] = [
     &["plan"],
     &["parse"],
     &["evaluate", "source"],
-    &["discovery"],
+    &["discovery", "federation"],
 ];
 
 fn floor(floors: &[&[&str]], module: &str) -> Option<usize> {

@@ -33,7 +33,7 @@ use crate::{
     http::{
         Peer, collect, deployments,
         error::ApiError as E,
-        health, metrics, open_routes, openapi,
+        federate, health, metrics, open_routes, openapi,
         prometheus::{self, empty, parameters},
         public, reading_routes,
         respond::tests::state,
@@ -78,7 +78,7 @@ const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
         stats::container_runtime, stats::db_type, stats::startup, stats::timeseries,
         stats::active, stats::cohorts, stats::adoption, openapi::openapi_json, prometheus::query, prometheus::query_range,
         prometheus::series, prometheus::labels, prometheus::label_values, prometheus::metadata,
-        prometheus::buildinfo, empty::rules, empty::alerts, empty::query_exemplars,
+        prometheus::buildinfo, federate::federate, empty::rules, empty::alerts, empty::query_exemplars,
         empty::targets, empty::alertmanagers, public::public_json, public::badges::badge,
     ),
     components(schemas(

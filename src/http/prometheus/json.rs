@@ -221,7 +221,7 @@ impl Serialize for Samples {
 
 /// A number as Prometheus writes it: infinity with its sign, an exponent of two digits or more
 /// where the number is very small or large.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }

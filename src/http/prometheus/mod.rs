@@ -7,7 +7,7 @@ mod form;
 mod json;
 pub mod parameters;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use axum::{
     Json,
@@ -29,8 +29,8 @@ use crate::{
     promql::{self, Discovery, Grid, MAX_SERIES, QueryError},
 };
 pub use form::Form;
-pub use json::Failure;
 use json::{Data, LABEL_BYTES, SERIES_BYTES, Success, listed, success};
+pub use json::{Failure, number};
 use parameters::{
     LabelParameters, MetadataParameters, QueryParameters, RangeParameters, SeriesParameters,
 };
@@ -66,6 +66,12 @@ impl From<QueryError> for ApiError {
 impl From<crate::storage::Error> for ApiError {
     fn from(error: crate::storage::Error) -> Self {
         Self(error.into())
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -366,7 +366,8 @@ mod tests {
         for metric in Metric::ALL {
             let read = async |grid: Grid, held: Held| {
                 let now = now.as_millisecond();
-                let reader = Reader { database: &database, now, grid, wanted: &wanted, held };
+                let (database, wanted, among) = (&database, &wanted, None);
+                let reader = Reader { database, now, grid, wanted, held, among };
                 reader.fleet_series(metric).await
             };
             let few = [

@@ -23,6 +23,7 @@ use super::{
     selector::Selector,
     series::{Grid, Labels, Series},
 };
+pub use crate::storage::Numbered;
 use crate::{
     domain::{Dimension, Hour, Moment, Profile},
     metrics::Metric,
@@ -42,7 +43,8 @@ pub async fn read(
     held: &mut Held,
 ) -> Result<Vec<Series>> {
     let now = now.as_millisecond();
-    let mut reader = Reader { database, now, grid, wanted, held: held.before_next_selector() };
+    let held_before = held.before_next_selector();
+    let mut reader = Reader { database, now, grid, wanted, held: held_before, among: None };
     let mut series = Vec::new();
     for metric in Metric::ALL {
         if !wanted.selector.selects_name(metric.name()).await {
@@ -88,7 +90,7 @@ pub async fn existing(
     let selector = Selector { offset_ms: 0, ..selector.clone() };
     let wanted = Read { keep: keep.cloned(), ..Read::from(selector) };
     let held = Held::default();
-    let reader = Reader { database, now: grid.start, grid, wanted: &wanted, held };
+    let reader = Reader { database, now: grid.start, grid, wanted: &wanted, held, among: None };
     for metric in Metric::ALL {
         if wanted.selector.selects_name(metric.name()).await {
             reader.existing_fleet_series(metric, &mut visit).await?;
@@ -98,6 +100,44 @@ pub async fn existing(
         visit(labels)?;
     }
     Ok(())
+}
+
+/// Reads the present values of the series of a metric that a selector selects, of some profiles alone.
+///
+/// # Errors
+/// See [`QueryError`].
+pub async fn present(
+    database: &Database,
+    now: Timestamp,
+    selector: &Selector,
+    metric: Metric,
+    among: &Numbered,
+) -> Result<Vec<(Labels, f64)>> {
+    if !selector.selects_name(metric.name()).await {
+        return Ok(Vec::new());
+    }
+    let wanted = Read::from(selector.clone());
+    let reader = Reader::at_present(database, now, &wanted, Some(among));
+    Ok(values(reader.fleet_series(metric).await?))
+}
+
+/// Reads the latest values of the series of the server's own that a selector selects.
+///
+/// # Errors
+/// See [`QueryError`].
+pub async fn present_of_server(
+    database: &Database,
+    now: Timestamp,
+    selector: &Selector,
+) -> Result<Vec<(Labels, f64)>> {
+    let wanted = Read::from(selector.clone());
+    Ok(values(Reader::at_present(database, now, &wanted, None).server_series().await?))
+}
+
+/// The series that have a value at the one moment.
+fn values(series: Vec<Series>) -> Vec<(Labels, f64)> {
+    let value = |series: Series| Some((series.labels, series.points.into_iter().next()??));
+    series.into_iter().filter_map(value).collect()
 }
 
 fn growth_of_a_gauge(name: &str) -> QueryError {
@@ -115,6 +155,20 @@ struct Reader<'a> {
     wanted: &'a Read,
     /// The amount that the query holds already.
     held: Held,
+    /// The profiles that are read; all where it is `None`.
+    among: Option<&'a Numbered>,
+}
+
+impl<'a> Reader<'a> {
+    fn at_present(
+        database: &'a Database,
+        now: Timestamp,
+        wanted: &'a Read,
+        among: Option<&'a Numbered>,
+    ) -> Self {
+        let (now, held) = (now.as_millisecond(), Held::default());
+        Self { database, now, grid: Grid::at(now), wanted, held, among }
+    }
 }
 
 impl Reader<'_> {
@@ -125,12 +179,18 @@ impl Reader<'_> {
         if !self.selects_others(own) {
             return Ok((Vec::new(), Groups::new()));
         }
-        let profiles = self.database.profiles().await?;
+        let all;
+        let profiles = if let Some(profiles) = self.among {
+            profiles
+        } else {
+            all = self.database.profiles().await?;
+            &*all
+        };
         let mut places: BTreeMap<Labels, usize> = BTreeMap::new();
         let mut groups = Groups::new();
         let keep = self.wanted.keep.as_ref();
         let mut known = KnownValues::new();
-        for (number, profile) in profiles.iter() {
+        for (number, profile) in profiles {
             if self.selects_profile(profile, &mut known).await {
                 let (labels, next) = (profile_labels(profile, keep), places.len());
                 if !places.contains_key(&labels) {

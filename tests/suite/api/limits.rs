@@ -178,6 +178,7 @@ async fn a_token_closes_reading_and_nothing_else() {
         "/stats/cohorts",
         "/stats/adoption",
         "/openapi.json",
+        "/federate?match[]=mattermost_instances",
     ];
     for path in paths {
         for authorization in ["", "Bearer", "Bearer wrong", "Bearer secrets", "Basic secret"] {

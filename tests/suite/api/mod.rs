@@ -13,6 +13,7 @@ mod dashboards;
 mod dimensions;
 mod errors;
 mod export;
+mod federate;
 mod files;
 mod full_disk;
 mod grafana;
