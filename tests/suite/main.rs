@@ -7,6 +7,7 @@
 //! cargo test --test suite abuse:: -- --ignored
 //! cargo test --test suite promtool:: -- --ignored
 //! cargo test --test suite browser:: -- --ignored
+//! cargo test --test suite federation:: -- --ignored
 //! cargo test --test suite prometheus:: -- --ignored
 //! cargo test --test suite proxies:: -- --ignored
 //! cargo test --test suite replication:: -- --ignored
@@ -25,6 +26,7 @@ mod browser;
 mod client;
 mod containers;
 mod endurance;
+mod federation;
 mod prometheus;
 mod proxies;
 mod replication;
