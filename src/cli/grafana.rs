@@ -1,8 +1,10 @@
 //! The command `grafana`: writes Grafana's data source, dashboards and alert rules into a folder.
 
+mod collectors;
 mod contact;
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     fs::{self, Permissions},
     io::{self, Write as _},
@@ -58,6 +60,10 @@ struct Provision {
     page: Link,
     #[command(flatten)]
     contact: Contact,
+    /// Write them for an engine that gathers several servers, such as a Prometheus, whose address
+    /// `--server` names; a variable of the dashboards selects collectors
+    #[arg(long)]
+    collectors: bool,
     /// Folder for `dashboards` and `provisioning`; created if missing
     dir: PathBuf,
 }
@@ -85,9 +91,13 @@ impl Provision {
         let mut done = Done::default();
         let mut names = BTreeSet::new();
         let embedded = files(&EMBEDDED).into_iter();
-        let embedded = embedded.map(|file| (file.path(), self.filled_in(file.contents())));
-        let contact = self.contact.file().map(|file| (Path::new(Contact::FILE), file.into_bytes()));
-        for (name, content) in embedded.chain(contact) {
+        let embedded = embedded.map(|file| anyhow::Ok((file.path(), self.content(file)?)));
+        let contact = self
+            .contact
+            .file()
+            .map(|file| anyhow::Ok((Path::new(Contact::FILE), file.into_bytes())));
+        for file in embedded.chain(contact) {
+            let (name, content): (&Path, Vec<u8>) = file?;
             let target = self.dir.join(name);
             target.parent().map_or(Ok(()), create_folder)?;
             if update(&target, &content)? {
@@ -109,6 +119,16 @@ impl Provision {
         }
         update(&list, listed.as_bytes())?;
         Ok(done)
+    }
+
+    /// The content of a file for this Grafana.
+    fn content(&self, file: &include_dir::File) -> anyhow::Result<Vec<u8>> {
+        let content = if self.collectors {
+            collectors::variant(file.path(), file.contents())?
+        } else {
+            Cow::Borrowed(file.contents())
+        };
+        Ok(self.filled_in(&content))
     }
 
     /// A file with what is given in place of Grafana's variables.

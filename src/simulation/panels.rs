@@ -114,7 +114,8 @@ fn question(panel: &Value, target: &Value, now: i64, range: i64) -> anyhow::Resu
         .replace("$__interval", &length(step))
         .replace("$__range", &format!("{range}s"))
         .replace("$version", ".*")
-        .replace("$architecture", ".*");
+        .replace("$architecture", ".*")
+        .replace("$collector", ".*");
     ensure!(!expression.contains('$'), "a variable in {expression}");
     let (route, form) = if target["instant"] == true {
         ("/api/v1/query", vec![("query", expression.clone()), ("time", now.to_string())])

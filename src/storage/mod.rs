@@ -14,8 +14,8 @@ mod place;
 mod profiles;
 mod read;
 mod readers;
-mod replace;
 mod records;
+mod replace;
 mod startup_bounds;
 mod write;
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
-    copy_reports::ImportError, pace::Pace, rebuild_snapshots::rebuild, recount_calendar::recount_calendar,
+    copy_reports::ImportError, pace::Pace, rebuild_snapshots::rebuild,
+    recount_calendar::recount_calendar,
 };
 use crate::{
     domain::{Hour, Report},

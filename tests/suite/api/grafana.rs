@@ -260,3 +260,33 @@ fn a_failure_is_reported_in_one_line() {
         .collect();
     assert_eq!(left, [blocked.join("provisioning/datasources/telemetry.yaml")], "no part file");
 }
+
+/// The dashboards of several servers: each selector selects collectors, and no token goes to the engine.
+#[test]
+fn the_dashboards_of_several_servers() {
+    let folder = TempDir::new().unwrap();
+    said(provision(folder.path()).args(["--collectors", "--server", "http://engine:9090"]));
+    let files = tree(folder.path());
+    let plain = tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana"));
+    assert!(files.keys().eq(plain.keys()));
+    let source = &files[Path::new("provisioning/datasources/telemetry.yaml")];
+    assert!(source.contains("url: \"http://engine:9090\"\n"), "{source}");
+    assert!(
+        source.contains("uid: mattermost-telemetry\n") && !source.contains("TOKEN"),
+        "{source}"
+    );
+    let boards = files.iter().filter(|(name, _)| name.starts_with("dashboards"));
+    for (name, text) in boards {
+        let board: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(board["templating"]["list"][0]["name"], "collector", "{}", name.display());
+        let exprs = text.matches("\"expr\": ").count();
+        assert!(exprs > 10, "{}", name.display());
+        for line in text.lines().filter(|line| line.contains("\"expr\": ")) {
+            let metrics = line.matches("mattermost_").count() + line.matches("telemetry_").count();
+            assert_eq!(line.matches("collector=~").count(), metrics, "{line}");
+        }
+        assert!(
+            !text.contains("mattermost_recent_start") && !text.contains("Which reports came last")
+        );
+    }
+}

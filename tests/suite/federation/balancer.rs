@@ -1,4 +1,4 @@
-//! HAProxy in front of three servers, configured as docs/scaling.md says.
+//! A load balancer in front of three servers, configured as docs/scaling.md says.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval};
 const PAGE: &str = include_str!("../../../docs/scaling.md");
 /// Addresses of the servers in the configuration of the page.
 const SERVERS: [&str; 3] = ["10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"];
-/// Time in which HAProxy comes up.
+/// Time in which it comes up.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Stopped when it is dropped.

@@ -30,7 +30,7 @@ const SENDERS: u8 = 24;
 const ENOUGH: usize = 300;
 /// Time in which the other servers take over.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(5);
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// Reports of one sender, as the sender knows them.
 #[derive(Default)]
