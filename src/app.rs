@@ -13,7 +13,6 @@ use crate::{
     backups::{self, Backups},
     clock::Clock,
     config::Config,
-    domain::ClockState,
     http::{
         self, AppState, Attempts, Pages, Proxies, PublicView, QUERIES_AT_ONCE, RequestIds, Room,
         Shared,
@@ -98,11 +97,7 @@ pub async fn run(
     let backups = config
         .backups
         .as_ref()
-        .map(|backups| {
-            let judge = ingest.clone();
-            let confirmed = move || judge.clock_state() == ClockState::Confirmed;
-            Backups::start(backups, &database, clock.clone(), confirmed, Arc::clone(&metrics))
-        })
+        .map(|backups| Backups::start(backups, &database, clock.clone(), Arc::clone(&metrics)))
         .transpose()
         .context("cannot start the thread of backups")?;
     let state = AppState::new(Shared {

@@ -166,13 +166,11 @@ impl Folder {
 
     /// The newest good backup that is not of a time to come.
     pub fn newest_good(&self, now: Timestamp) -> anyhow::Result<Option<Good>> {
-        let backups = self.list()?.into_iter().rev().filter(|backup| backup.made <= now);
-        Ok(backups
-            .filter_map(|Backup { made, path, .. }| {
-                let Header { bytes, state } = Header::read(&path)?;
-                Some(Good { made, path, state, bytes })
-            })
-            .next())
+        let mut backups = self.list()?.into_iter().rev().filter(|backup| backup.made <= now);
+        Ok(backups.find_map(|Backup { made, path, .. }| {
+            let Header { bytes, state } = Header::read(&path)?;
+            Some(Good { made, path, state, bytes })
+        }))
     }
 
     /// Deletes the backups that are not kept.

@@ -20,7 +20,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{runtime, sync::oneshot, time::sleep};
+use tokio::{
+    runtime,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use crate::{
     clock::Clock,
@@ -35,10 +39,12 @@ pub use folder::room_for;
 pub use pack::{Unpacked, expected_bytes};
 
 /// Time between two looks at whether a backup is due.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(1);
 /// Time after which a backup that failed is tried again, doubled each time, and the longest such time.
 const TRIED_AGAIN: Duration = Duration::from_mins(1);
 const TRIED_AGAIN_AT_LAST: Duration = Duration::from_hours(6);
+/// Time within which the thread ends, unless its disk does not answer.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Time between two restores for a test.
 const TRIED_OUT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -51,8 +57,7 @@ pub struct Backups {
 }
 
 impl Backups {
-    /// Begins to make backups. `confirmed` answers whether the clock is confirmed: nothing is deleted
-    /// otherwise.
+    /// Begins to make backups.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -60,7 +65,6 @@ impl Backups {
         config: &BackupConfig,
         database: &Database,
         clock: Clock,
-        confirmed: impl Fn() -> bool + Send + 'static,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         metrics.backups_begin(config.every);
@@ -70,7 +74,6 @@ impl Backups {
             folder: Folder::new(&config.folder),
             source: database.source(),
             clock,
-            confirmed: Box::new(confirmed),
             metrics,
             stopping: Arc::clone(&stopping),
             newest: None,
@@ -94,7 +97,11 @@ impl Backups {
     pub async fn end(self) {
         self.stopping.store(true, Ordering::Relaxed);
         let _ = self.stop.send(());
-        let _ = self.ended.await;
+        if timeout(ENDS_WITHIN, self.ended).await.is_err() {
+            tracing::warn!(
+                "the disk of BACKUP_DIR does not answer; what was begun is removed by the next backup"
+            );
+        }
     }
 }
 
@@ -137,7 +144,6 @@ struct Keeper {
     folder: Folder,
     source: Source,
     clock: Clock,
-    confirmed: Box<dyn Fn() -> bool + Send>,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
     newest: Option<Newest>,
@@ -227,7 +233,8 @@ impl Keeper {
         let state = pack::short(&made.contents.state);
         self.newest = Some(Newest { state, complete_at: made.begun_at });
         self.show_age(self.clock.now());
-        if (self.confirmed)() {
+        // A doubtful clock deletes nothing.
+        if self.metrics.is_clock_confirmed() {
             self.folder.thin(self.config.keep, self.clock.now())?;
         }
         Ok(())
@@ -270,13 +277,13 @@ impl Keeper {
         match trial::last(&self.folder) {
             Some(last) if last.at <= now && now.duration_since(last.at) < TRIED_OUT => {
                 self.metrics.backup_restorable(last.good);
-                self.trial_waits = Some(Instant::now() + LOOK * 30);
+                self.trial_waits = Some(Instant::now() + LOOK * 60);
                 return;
             }
             _ => {}
         }
         let pace = Arc::new(Pace::beside_server(&self.config.folder, Arc::clone(&self.stopping)));
-        match trial::run(&self.folder, now, &pace).await {
+        match trial::run(&self.folder, &self.source, now, &pace).await {
             Ok(None) => {}
             Ok(Some(trial)) => {
                 self.metrics.backup_restorable(trial.good);

@@ -150,10 +150,8 @@ pub struct Damaged {
     finding: String,
 }
 
-impl Damaged {
-    fn new(path: &Path, finding: impl Into<String>) -> anyhow::Error {
-        Self { path: path.to_owned(), finding: finding.into() }.into()
-    }
+fn damaged(path: &Path, finding: impl Into<String>) -> anyhow::Error {
+    Damaged { path: path.to_owned(), finding: finding.into() }.into()
 }
 
 /// Number of bytes that a backup, compressed or not, takes as a database.
@@ -194,11 +192,11 @@ pub fn unpack(path: &Path, to: &File, pace: &Pace) -> anyhow::Result<Unpacked> {
     if let Some(expected) = &expected
         && *expected != sum
     {
-        return Err(Damaged::new(path, format!("its checksum is {sum} and not {expected}")));
+        return Err(damaged(path, format!("its checksum is {sum} and not {expected}")));
     }
     passed.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-            Damaged::new(path, error.to_string())
+            damaged(path, error.to_string())
         }
         _ => anyhow::Error::new(error).context("cannot write the database"),
     })?;

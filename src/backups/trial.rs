@@ -17,7 +17,7 @@ use super::{
     pace::Pace,
     pack::{Damaged, sum_of, unpack},
 };
-use crate::storage::{CopyError, Database, OpenError, check};
+use crate::storage::{CopyError, Database, OpenError, Source, check};
 
 /// File that remembers the last trial.
 const REMEMBERED: &str = ".telemetry-restored";
@@ -44,14 +44,17 @@ pub fn last(folder: &Folder) -> Option<Trial> {
 /// Restores the newest good backup and recounts it; `None` where there is none.
 pub async fn run(
     folder: &Folder,
+    source: &Source,
     now: Timestamp,
     pace: &Arc<Pace>,
 ) -> anyhow::Result<Option<Trial>> {
     let Some(backup) = folder.newest_good(now)? else { return Ok(None) };
     let _part = folder.begin()?;
     let restored = Restored(folder.clone());
-    // A recount makes a log and sorts on disk.
-    room_for(2 * backup.bytes, folder.path(), "the restore of a backup for a test")?;
+    // A recount sorts on disk, which may be beside the database.
+    let what = "the restore of a backup for a test";
+    room_for(2 * backup.bytes, folder.path(), what)?;
+    room_for(backup.bytes, source.path().parent().unwrap_or(Path::new(".")), what)?;
     let (good, is_damaged) = match restore(folder, &backup, pace).await {
         Ok(()) => (recount(folder, &backup, now).await?, false),
         Err(error) if is_damage(&error) => {

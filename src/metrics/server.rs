@@ -279,6 +279,13 @@ impl Metrics {
         }
     }
 
+    /// True if the clock is confirmed.
+    #[must_use]
+    pub fn is_clock_confirmed(&self) -> bool {
+        let confirmed = ClockIs { state: ClockState::Confirmed.name() };
+        self.clock.get_or_create(&confirmed).get() == 1
+    }
+
     /// Counts reports whose times were corrected.
     pub fn redated(&self, reports: u64) {
         self.redated.inc_by(reports);

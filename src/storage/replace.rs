@@ -85,3 +85,83 @@ fn orders(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn write(folder: &Path, name: &str, content: &str) {
+        fs::write(folder.join(name), content).unwrap();
+    }
+
+    /// The files of a folder with their contents.
+    fn files(folder: &Path) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let content = |entry: &fs::DirEntry| fs::read_to_string(entry.path()).unwrap();
+        entries.map(|entry| (entry.file_name().into_string().unwrap(), content(&entry))).collect()
+    }
+
+    fn expected(files: &[(&str, &str)]) -> BTreeMap<String, String> {
+        files.iter().map(|(name, content)| ((*name).to_owned(), (*content).to_owned())).collect()
+    }
+
+    /// A process can end after each step; the next one goes on.
+    #[test]
+    fn what_is_ordered_is_carried_out_from_wherever_it_stopped() {
+        let steps = [
+            ("db", "db-replaced-T"),
+            ("db-wal", "db-replaced-T-wal"),
+            ("db-shm", "db-replaced-T-shm"),
+            ("db-restored-T", "db"),
+        ];
+        for done in 0..=steps.len() {
+            let folder = TempDir::new().unwrap();
+            let (folder, path) = (folder.path(), folder.path().join("db"));
+            for (name, content) in [("db", "old"), ("db-wal", "its log"), ("db-shm", "its index")] {
+                write(folder, name, content);
+            }
+            write(folder, "part", "new");
+            order(&path, &folder.join("part"), "T").unwrap();
+            for (from, to) in &steps[..done] {
+                fs::rename(folder.join(from), folder.join(to)).unwrap();
+            }
+            assert_eq!(is_ordered(&path), done < steps.len());
+            let aside = carry_out(&path).unwrap();
+            assert_eq!(aside.is_some(), done < steps.len());
+            let expected = expected(&[
+                ("db", "new"),
+                ("db-replaced-T", "old"),
+                ("db-replaced-T-wal", "its log"),
+                ("db-replaced-T-shm", "its index"),
+            ]);
+            assert_eq!(files(folder), expected, "{done}");
+            assert_eq!(carry_out(&path).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_there_is_lost() {
+        let folder = TempDir::new().unwrap();
+        let (folder, path) = (folder.path(), folder.path().join("db"));
+        // None before.
+        write(folder, "part", "first");
+        order(&path, &folder.join("part"), "T").unwrap();
+        assert_eq!(carry_out(&path).unwrap(), None);
+        // One that was made after the one before had been put aside.
+        write(folder, "db-replaced-T", "aside");
+        write(folder, "part", "second");
+        order(&path, &folder.join("part"), "T").unwrap();
+        assert_eq!(carry_out(&path).unwrap(), Some(folder.join("db-replaced-T-2")));
+        let expected =
+            expected(&[("db", "second"), ("db-replaced-T", "aside"), ("db-replaced-T-2", "first")]);
+        assert_eq!(files(folder), expected);
+        // A name that is taken is not taken over.
+        write(folder, "db-restored-T", "third");
+        write(folder, "part", "fourth");
+        order(&path, &folder.join("part"), "T").unwrap_err();
+    }
+}
