@@ -55,12 +55,10 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Format::Jsonl => Some(RecordFormat::Jsonl),
         Format::Reference => None,
     };
-    let moved = match format {
-        Some(format) => writer.import_file(file, format, alone, &clock, on_moved).await?,
-        None => {
-            let file = file.to_string_lossy();
-            writer.import_reference(&file, alone, &clock, on_moved).await?
-        }
+    let moved = if let Some(format) = format {
+        writer.import_file(file, format, alone, &clock, on_moved).await?
+    } else {
+        writer.import_reference(&file.to_string_lossy(), alone, &clock, on_moved).await?
     };
     let Moved { reports, known, altered, purged } = moved;
     database.close().await;

@@ -26,7 +26,8 @@ pub enum Output {
 pub struct Part {
     file: File,
     name: PathBuf,
-    part: PathBuf,
+    /// Its name until then.
+    temporary: PathBuf,
 }
 
 impl Output {
@@ -38,16 +39,16 @@ impl Output {
         }
         let mut part = name.clone().into_os_string();
         part.push(PART);
-        let part = PathBuf::from(part);
+        let temporary = PathBuf::from(part);
         let cannot = || format!("cannot write {}", name.display());
-        let file = File::options().create(true).truncate(false).write(true).open(&part);
+        let file = File::options().create(true).truncate(false).write(true).open(&temporary);
         let file = file.with_context(cannot)?;
         // What a killed export left is written anew, what another one writes is left alone.
         if file.try_lock().is_err() {
-            bail!("another export is being written to {}", part.display());
+            bail!("another export is being written to {}", temporary.display());
         }
         file.set_len(0).with_context(cannot)?;
-        Ok(Self::File(Part { file, name, part }))
+        Ok(Self::File(Part { file, name, temporary }))
     }
 
     /// Makes the file whole: synced, and under its name.
@@ -55,7 +56,7 @@ impl Output {
         let Self::File(part) = self else { return Ok(()) };
         let finish = || {
             part.file.sync_all()?;
-            rename(&part.part, &part.name)?;
+            rename(&part.temporary, &part.name)?;
             let folder = part.name.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
@@ -81,7 +82,7 @@ impl Write for Output {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.part);
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 

@@ -57,7 +57,7 @@ impl RecordFile {
     }
 
     fn next(&mut self) -> std::result::Result<Option<Record>, ImportError> {
-        self.reader.next().map_err(|fault| refusal(&self.file, fault))
+        self.reader.read().map_err(|fault| refusal(&self.file, fault))
     }
 
     /// The next rows.

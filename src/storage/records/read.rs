@@ -67,6 +67,7 @@ impl RecordReader {
     }
 
     /// Number of the line that was read last, from 1.
+    #[must_use]
     pub const fn line(&self) -> u64 {
         self.line
     }
@@ -75,7 +76,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub fn next(&mut self) -> Result<Option<Record>, Fault> {
+    pub fn read(&mut self) -> Result<Option<Record>, Fault> {
         let read = match &mut self.form {
             Form::Jsonl(file, bytes) => loop {
                 self.line += 1;

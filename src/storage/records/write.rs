@@ -75,7 +75,7 @@ fn cells(line: Line) -> io::Result<[String; COLUMNS.len()]> {
         unproven,
     } = line;
     let number = |number: Option<i64>| number.map(|number| number.to_string());
-    let event = event.map(|event| serde_json::to_value(event)).transpose()?;
+    let event = event.map(serde_json::to_value).transpose()?;
     let unproven = unproven.map(|values| serde_json::to_string(&values)).transpose()?;
     Ok([
         number(id),

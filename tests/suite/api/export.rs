@@ -178,3 +178,120 @@ fn a_reader_that_goes_away_and_a_signal_end_it_quietly() {
     assert!(stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
 }
+
+/// Samples of an export: name, labels, time and value.
+fn samples(text: &str) -> std::collections::BTreeMap<(String, String), String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let parts = lines.map(|line| {
+        let (rest, time) = line.rsplit_once(' ').unwrap();
+        let (series, value) = rest.rsplit_once(' ').unwrap();
+        ((series.to_owned(), time.to_owned()), value.to_owned())
+    });
+    let samples: std::collections::BTreeMap<_, _> = parts.collect();
+    assert_eq!(samples.len(), text.lines().filter(|line| !line.starts_with('#')).count());
+    samples
+}
+
+/// A fleet over two days, with a value that has to be quoted.
+async fn two_days() -> App {
+    let app = App::start().await;
+    app.accept(mattermost_telemetry::domain::Dimension::Os, "a\"b\\c").await;
+    for hour in 0..48 {
+        let os = ["linux", "a\"b\\c"][hour % 2];
+        app.report(&json!({
+            "instance_id": format!("i{}", hour % 7), "image_version": format!("v11.{}.0", hour / 20),
+            "os": os, "startup_time_ms": 400 + 700 * hour, "event": if hour % 5 == 0 { "heartbeat" } else { "start" },
+        }))
+        .await;
+        app.pass(1);
+    }
+    app
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_the_metrics_is_what_the_api_answers() {
+    let app = two_days().await;
+    let database = app.folder.path().join("telemetry.db");
+    let until = app.now().to_string();
+    let given = ["--format", "openmetrics", "--until", &until];
+    let text = done(&mut export(&database, &given));
+    let written = samples(&text);
+    let mut asked = std::collections::BTreeMap::new();
+    let metrics = [
+        "mattermost_starts_total",
+        "mattermost_startup_seconds_bucket",
+        "mattermost_startup_seconds_sum",
+        "mattermost_startup_seconds_count",
+        "mattermost_instances",
+        "mattermost_instances_returned",
+        "mattermost_active_instances",
+        "mattermost_returning_instances",
+        "mattermost_calendar_instances",
+        "mattermost_newest_version",
+    ];
+    for metric in metrics {
+        let answer = app
+            .json(&format!(
+                "/api/v1/query_range?query={metric}&start=2026-01-31T00:00:00Z&end={until}&step=1h"
+            ))
+            .await;
+        for series in answer["data"]["result"].as_array().unwrap() {
+            let labels = series["metric"].as_object().unwrap().iter();
+            let labels = labels.filter(|(label, _)| *label != "__name__");
+            let labels: Vec<String> =
+                labels.map(|(label, value)| format!("{label}={value}")).collect();
+            let labels = labels.join(",");
+            let series_name =
+                if labels.is_empty() { metric.to_owned() } else { format!("{metric}{{{labels}}}") };
+            for value in series["values"].as_array().unwrap() {
+                let (time, value) = (value[0].to_string(), value[1].as_str().unwrap().to_owned());
+                asked.insert((series_name.clone(), time), value);
+            }
+        }
+    }
+    assert!(asked.len() > 1000);
+    assert_eq!(written, asked);
+
+    // Each family is described once and has its samples together.
+    let described: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(
+        described,
+        [
+            "mattermost_starts counter",
+            "mattermost_startup_seconds histogram",
+            "mattermost_instances gauge",
+            "mattermost_instances_returned gauge",
+            "mattermost_active_instances gauge",
+            "mattermost_returning_instances gauge",
+            "mattermost_calendar_instances gauge",
+            "mattermost_newest_version gauge",
+        ]
+    );
+    assert!(text.contains("# UNIT mattermost_startup_seconds seconds\n"));
+    assert!(text.ends_with("\n# EOF\n"));
+
+    // A part of it: by label, by time, by another step.
+    let given =
+        [&given[..], &["--value", "os=linux", "--from", "2026-02-01T10:00:30Z", "--step", "6h"]];
+    let part = samples(&done(&mut export(&database, &given.concat())));
+    let expected = asked.into_iter().filter(|((series, time), _)| {
+        let time: i64 = time.parse().unwrap();
+        series.contains("os=\"linux\"") && time % (6 * 3600) == 0 && time >= 1_769_940_030
+    });
+    assert_eq!(part, expected.collect());
+    let given = ["--format", "openmetrics", "--kind", "start"];
+    assert!(
+        refused(&mut export(&database, &given))
+            .contains("--instance and --kind select single reports")
+    );
+    assert!(
+        refused(&mut export(&database, &["--format", "openmetrics", "--step", "0"]))
+            .contains("--step")
+    );
+    // A server without a report has no samples.
+    let empty = App::start().await;
+    let text =
+        done(&mut export(&empty.folder.path().join("telemetry.db"), &["--format", "openmetrics"]));
+    assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
+}

@@ -103,7 +103,8 @@ async fn store(folder: &Path, batches: Vec<Batch>, accepted: Option<usize>) {
             writer.accept_value(Dimension::Os, &value).await.unwrap();
         }
         writer.close_hours(now).await.unwrap();
-        let at = if is_dated { now.as_millisecond() } else { undated(place as i64) };
+        let at =
+            if is_dated { now.as_millisecond() } else { undated(i64::try_from(place).unwrap()) };
         writer.store_at(at, &reports).await.unwrap();
         writer.index(now).await.unwrap();
     }

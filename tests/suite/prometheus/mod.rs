@@ -1,5 +1,6 @@
 //! The Prometheus API beside a real Prometheus. These tests need `prometheus` and `promtool`.
 
+mod exported;
 mod history;
 mod outages;
 mod process;

@@ -20,6 +20,11 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts it on the data in `folder`; `config` is its configuration. Returns when it answers.
     pub fn start(folder: &Path, config: &str) -> Self {
+        Self::start_with(folder, config, "1h")
+    }
+
+    /// The same with another time for which a sample is the value of its series.
+    pub fn start_with(folder: &Path, config: &str, lookback: &str) -> Self {
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
         // Free for the moment that it takes to give it on.
@@ -28,7 +33,8 @@ impl Prometheus {
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address={address}"))
-            .args(["--storage.tsdb.retention.time=100y", "--query.lookback-delta=1h"])
+            .arg("--storage.tsdb.retention.time=100y")
+            .arg(format!("--query.lookback-delta={lookback}"))
             .stderr(Stdio::piped())
             .spawn()
             .expect("Prometheus is needed: apt-get install prometheus");
