@@ -7,6 +7,7 @@
 //! cargo test --test suite abuse:: -- --ignored
 //! cargo test --test suite promtool:: -- --ignored
 //! cargo test --test suite browser:: -- --ignored
+//! cargo test --test suite duckdb:: -- --ignored
 //! cargo test --test suite federation:: -- --ignored
 //! cargo test --test suite prometheus:: -- --ignored
 //! cargo test --test suite proxies:: -- --ignored
@@ -25,6 +26,7 @@ mod architecture;
 mod browser;
 mod client;
 mod containers;
+mod duckdb;
 mod endurance;
 mod federation;
 mod prometheus;
