@@ -118,6 +118,7 @@ mod tests {
             vec!["simulate"],
             vec!["grafana", "provision", "DIR"],
             vec!["openapi"],
+            vec!["rules"],
         ]
     }
 
@@ -159,7 +160,8 @@ mod tests {
                 "BACKUP_KEEP" => "3d,2w",
                 "PUBLIC_VIEW" => "true",
                 "GRAFANA_URL" | "TELEMETRY_PAGE" => "https://grafana.example.com",
-                "TELEMETRY_URL" => "http://telemetry:8080",
+                "TELEMETRY_URL" | "ALERT_WEBHOOK_URL" => "http://telemetry:8080",
+                "ALERT_MAIL" => "ops@example.com",
                 // A number, or any text.
                 _ => "7",
             };
