@@ -1,7 +1,18 @@
 //! The server's health, as a page shows it.
 
+use jiff::SignedDuration;
+
 use super::format::{Bytes, Count, Time};
 use crate::http::AppState;
+
+/// The backups, where any are made.
+#[derive(Debug)]
+pub struct Backup {
+    /// Last moment at which a good one had everything; `None` without a good one.
+    pub complete_at: Option<Time>,
+    /// True where that is too long ago.
+    pub overdue: bool,
+}
 
 /// See [`crate::metrics::Health`].
 #[derive(Debug)]
@@ -20,6 +31,8 @@ pub struct Health {
     pub database: Bytes,
     /// Space that is left for it.
     pub free: Option<Bytes>,
+    /// The backups; `None` where none are made.
+    pub backup: Option<Backup>,
     /// Notice about the clock, where it is doubtful.
     pub clock: Option<&'static str>,
     /// True where reading takes a token, so that there is a session to end.
@@ -40,6 +53,13 @@ impl Health {
             waiting: Count(waiting as u64),
             database: Bytes(health.database_bytes),
             free: health.free_bytes.map(Bytes),
+            backup: health.backups.map(|backups| {
+                let age = backups.age_seconds.and_then(|age| i64::try_from(age).ok());
+                let complete_at = age.and_then(|age| {
+                    state.clock.now().checked_sub(SignedDuration::from_secs(age)).ok()
+                });
+                Backup { complete_at: complete_at.map(Time), overdue: backups.overdue }
+            }),
             clock: state.ingest.clock_state().notice(),
             closed: state.read_token.is_some(),
         }

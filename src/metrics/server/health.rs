@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Metrics, Sizes};
+use super::{BackupState, Metrics, Sizes};
 use crate::storage::Database;
 
 /// Health of the server.
@@ -20,6 +20,8 @@ pub struct Health {
     pub database_bytes: u64,
     /// Space that is left beside it; `None` where the system does not say.
     pub free_bytes: Option<u64>,
+    /// State of the backups; `None` where none are made.
+    pub backups: Option<BackupState>,
 }
 
 impl Metrics {
@@ -51,6 +53,7 @@ impl Metrics {
             refused: refused.collect(),
             database_bytes: sizes.database_bytes + sizes.log_bytes,
             free_bytes: database.free_bytes().ok(),
+            backups: self.backups(),
         }
     }
 }
