@@ -187,6 +187,7 @@
                 readTokenFile = "/run/keys/telemetry-token";
                 trustedProxies = [ "127.0.0.1/32" ];
                 retentionDays = 365;
+                backupDir = "/var/lib/mattermost-telemetry/backups";
                 publicView = true;
               };
             }

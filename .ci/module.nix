@@ -92,6 +92,11 @@ builtins.all (correct: correct) [
   # The public view is off unless it is switched on.
   (is "false" (unit { }).environment.PUBLIC_VIEW)
   (is "true" (unit { publicView = true; }).environment.PUBLIC_VIEW)
+  # Backups are made, and may be written, where there is a folder for them.
+  (is "" (unit { }).environment.BACKUP_DIR)
+  (is [ ] (unit { }).serviceConfig.ReadWritePaths)
+  (is "/backups/100%%" (unit { backupDir = "/backups/100%"; }).environment.BACKUP_DIR)
+  (is [ "-/backups/100%%" ] (unit { backupDir = "/backups/100%"; }).serviceConfig.ReadWritePaths)
   # A board without a battery clock boots in the past.
   (is [ "network-online.target" "time-sync.target" ] (unit { }).after)
   (is [ "network-online.target" "time-sync.target" ] (unit { }).wants)

@@ -130,6 +130,30 @@ in
       description = "Age in days at which single reports are pruned; their counts stay; no pruning if 0.";
     };
 
+    backupDir = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "${stateFolder}/backups";
+      description = ''
+        Folder for backups that the server makes by itself. The unit has a user of its own, who owns
+        `${stateFolder}`: another disk is best mounted on a folder in there. A folder elsewhere must
+        be there and be writable by that user.
+      '';
+    };
+
+    backupEvery = lib.mkOption {
+      type = lib.types.str;
+      default = "24h";
+      example = "7d";
+      description = "Time between two backups, in hours or days.";
+    };
+
+    backupKeep = lib.mkOption {
+      type = lib.types.str;
+      default = "7d,4w,12m";
+      description = "Number of days, weeks and months of each of which one backup is kept.";
+    };
+
     publicView = lib.mkOption {
       type = lib.types.bool;
       default = false;
@@ -223,6 +247,9 @@ in
         RATE_LIMIT_PER_MINUTE = toString cfg.rateLimitPerMinute;
         INSTANCE_RATE_LIMIT_PER_HOUR = toString cfg.instanceRateLimitPerHour;
         RETENTION_DAYS = toString cfg.retentionDays;
+        BACKUP_DIR = if cfg.backupDir == null then "" else cfg.backupDir;
+        BACKUP_EVERY = cfg.backupEvery;
+        BACKUP_KEEP = cfg.backupKeep;
         PUBLIC_VIEW = lib.boolToString cfg.publicView;
         PUBLIC_MINIMUM = toString cfg.publicMinimum;
         CORS_ALLOWED_ORIGINS = list cfg.corsAllowedOrigins;
@@ -248,6 +275,8 @@ in
         StateDirectory = "mattermost-telemetry";
         StateDirectoryMode = "0700";
         UMask = "0077";
+        # A folder that is missing makes a backup fail, and not the start.
+        ReadWritePaths = lib.optional (cfg.backupDir != null) "-${literal cfg.backupDir}";
 
         # It listens on a port and writes one folder; everything else is closed.
         # A port below 1024 needs one capability, which is given only then.
