@@ -2,4 +2,7 @@
 //! `haproxy`, `prometheus` and `victoria-metrics`.
 
 mod balancer;
+mod engines;
+mod front;
+mod gathered;
 mod kill;

@@ -3,7 +3,7 @@
 mod exported;
 mod history;
 mod outages;
-mod process;
+pub mod process;
 mod queries;
 mod same_answers;
 mod tools;

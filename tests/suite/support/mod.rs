@@ -113,6 +113,11 @@ impl App {
         self.time.fetch_add(hours * 3_600_000, Ordering::Relaxed);
     }
 
+    /// Sets the clock.
+    pub fn set(&self, now: Timestamp) {
+        self.time.store(now.as_millisecond(), Ordering::Relaxed);
+    }
+
     pub fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.time.load(Ordering::Relaxed)).unwrap()
     }
