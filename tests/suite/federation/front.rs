@@ -68,15 +68,14 @@ impl Front {
             return;
         };
         let known = self.served.lock().unwrap().answers.get(&path).cloned();
-        let text = match known {
-            Some(text) => text,
-            None => {
-                let answer = client.get(format!("http://{server}{path}")).send().await.unwrap();
-                assert_eq!(answer.status(), 200, "{path}");
-                let text = answer.text().await.unwrap();
-                self.served.lock().unwrap().answers.insert(path, text.clone());
-                text
-            }
+        let text = if let Some(text) = known {
+            text
+        } else {
+            let answer = client.get(format!("http://{server}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+            let text = answer.text().await.unwrap();
+            self.served.lock().unwrap().answers.insert(path, text.clone());
+            text
         };
         let head =
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close";

@@ -1,5 +1,4 @@
-//! Three servers have parts of one fleet. A Prometheus and a VictoriaMetrics gather them, and answer as one
-//! server that has everything.
+//! Three servers have parts of one fleet. Engines gather them, and answer as one server that has everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -92,6 +91,33 @@ impl World {
     async fn scraped(&self) {
         for front in &self.fronts {
             front.scraped(ENGINES).await;
+        }
+    }
+
+    /// The sum over servers is an upper bound of distinct instances.
+    async fn an_instance_of_two_servers_counts_twice(&self, now: Timestamp, addresses: [&str; 2]) {
+        let client = &self.whole.client;
+        let shut = self.shut().await;
+        self.set(now + 30.minutes());
+        self.report(0, &report("traveller", json!({}))).await;
+        self.report(1, &report("traveller", json!({}))).await;
+        let end = now + 1.hours();
+        self.end_hour(end).await;
+        drop(shut);
+        self.scraped().await;
+        for address in addresses {
+            let whole = self.whole.address.to_string();
+            let distinct = value(client, &whole, "mattermost_instances", end.as_second()).await;
+            let counted = async {
+                let mut tick = interval(Duration::from_millis(100));
+                let sum = async || {
+                    value(client, address, "sum(mattermost_instances)", end.as_second()).await
+                };
+                while !near(sum().await, distinct + 1.0) {
+                    tick.tick().await;
+                }
+            };
+            timeout(TIME_LIMIT, counted).await.expect("the sum is not that of the servers");
         }
     }
 }
@@ -326,27 +352,6 @@ async fn engines_answer_for_three_servers_as_one_that_has_everything() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
-    // An instance that reports to two servers counts once in each: the sum is an upper bound.
-    let shut = world.shut().await;
-    world.set(until + 30.minutes());
-    world.report(0, &report("traveller", json!({}))).await;
-    world.report(1, &report("traveller", json!({}))).await;
-    let end = until + 1.hours();
-    world.end_hour(end).await;
-    drop(shut);
-    world.scraped().await;
-    for address in [&prometheus.address, &victoria_address] {
-        let whole = world.whole.address.to_string();
-        let distinct = value(&client, &whole, "mattermost_instances", end.as_second()).await;
-        let counted = async {
-            let mut tick = interval(Duration::from_millis(100));
-            let sum = async || {
-                value(&client, address, "sum(mattermost_instances)", end.as_second()).await
-            };
-            while !near(sum().await, distinct + 1.0) {
-                tick.tick().await;
-            }
-        };
-        timeout(TIME_LIMIT, counted).await.expect("the sum is not that of the servers");
-    }
+    let addresses = [&*prometheus.address, &*victoria_address];
+    world.an_instance_of_two_servers_counts_twice(until, addresses).await;
 }
