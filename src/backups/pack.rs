@@ -135,7 +135,7 @@ pub fn sum_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Result of [`unpack`].
+/// Result of `unpack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unpacked {
     /// True if there was a checksum to compare with.
