@@ -32,7 +32,9 @@ fn measure(base: Base) -> (u64, u64) {
 #[ignore = "needs Docker; run it with: cargo test --test suite containers:: -- --ignored"]
 async fn the_images_are_small() {
     let (unpacked, compressed) = measure(Base::Alpine);
-    assert!(unpacked <= 15 * MEGABYTE, "{unpacked}");
+    // Code for amd64 is a seventh larger.
+    let limit = if platform().ends_with("arm64") { 15 } else { 16 };
+    assert!(unpacked <= limit * MEGABYTE, "{unpacked}");
     // Alpine alone has nearly 4.
     assert!(compressed <= 7 * MEGABYTE, "{compressed}");
     let (unpacked, compressed) = measure(Base::Scratch);
