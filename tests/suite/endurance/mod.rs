@@ -67,9 +67,12 @@ async fn years_in_minutes() {
         })
         .await;
 
-        let address = machine.address();
-        let pruned = async || metric(address, "telemetry_reports_pruned_total").await >= 1;
-        wait_for("old reports to be pruned", CHORES, pruned).await;
+        // What later cycles import stands behind reports that are young, and is pruned after these.
+        if cycles == 1 {
+            let address = machine.address();
+            let pruned = async || metric(address, "telemetry_reports_pruned_total").await >= 1;
+            wait_for("old reports to be pruned", CHORES, pruned).await;
+        }
 
         for step in ["+3d", "+0d", "-2h", "+0d"] {
             machine.set_clock(step);
