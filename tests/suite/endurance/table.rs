@@ -9,8 +9,9 @@ use super::{
 
 /// Time between two looks at the server.
 const LOOK: Duration = Duration::from_millis(100);
-/// Growth that is no growth: of memory, from the second quarter of a run to its last.
-const MEMORY_KB: u64 = 4 * 1024;
+/// Growth that is no growth: of memory, from the second quarter of a run to its last. A run of a minute is
+/// one start of the server and what it has not used before.
+const MEMORY_KB: u64 = 8 * 1024;
 /// The same of open files: connections that are open at the moment.
 const OPEN_FILES: u64 = 16;
 /// The most that the log may have: twice what it is cut at, and a transaction of an import.
