@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval};
 use crate::prometheus::process::Prometheus;
 
 const PAGE: &str = include_str!("../../../docs/scaling.md");
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 /// Series of an answer: their labels, and their values at times in seconds.
 pub type Series = BTreeMap<BTreeMap<String, String>, BTreeMap<i64, f64>>;

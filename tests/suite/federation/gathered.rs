@@ -29,7 +29,7 @@ const HOURS: i64 = 34;
 const ASKED: i64 = 24;
 const INSTALLATIONS: u32 = 400;
 const ENGINES: usize = 2;
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 struct World {
     /// Servers with a part of the fleet each.
