@@ -2,6 +2,7 @@
 
 mod backups;
 mod health;
+mod sizes;
 mod upkeep;
 mod watch;
 
@@ -26,12 +27,13 @@ use prometheus_client::{
 use super::{catalogue::Description, spelling::spell_bounds};
 use crate::{
     domain::{ClockState, Dropped, ReportKind},
-    storage::{Database, Sample, Silence, Stored},
+    storage::{Sample, Silence, Stored},
 };
 
 pub use backups::BackupState;
 use backups::Backups;
 pub use health::Health;
+pub use sizes::Sizes;
 use watch::Watch;
 
 /// Beginning of the names of these metrics, before an underscore.
@@ -82,28 +84,6 @@ pub enum ScrapeFormat {
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
-}
-
-/// Sizes that are read for each scrape.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sizes {
-    /// Number of reports that wait for the writer.
-    pub queue: usize,
-    /// Size of the database file.
-    pub database_bytes: u64,
-    /// Size of its write-ahead log.
-    pub log_bytes: u64,
-    /// Number of reads that were interrupted.
-    pub interrupted: u64,
-}
-
-impl Sizes {
-    /// Reads the sizes of the files; `queue` reports wait.
-    #[must_use]
-    pub fn of(database: &Database, queue: usize) -> Self {
-        let (database_bytes, log_bytes) = database.bytes().unwrap_or_default();
-        Self { queue, database_bytes, log_bytes, interrupted: database.interrupted() }
-    }
 }
 
 /// Counters and gauges, and the registry that encodes them.

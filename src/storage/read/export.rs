@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::Connection as _;
 
-use super::newest_reports::{dated, numbers_of_time};
+use super::{newest_reports::dated, numbers_of_time::numbers_of_time};
 use crate::{
     domain::{Dimension, InstanceId, Profile, Report, ReportKind, Selection, Value},
     storage::{Database, Record, Result, instance_key, json, profiles::find},

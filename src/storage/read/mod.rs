@@ -8,6 +8,7 @@ mod calendar;
 mod export;
 mod instances_at;
 mod newest_reports;
+mod numbers_of_time;
 mod outages;
 mod profiles;
 mod public_numbers;
