@@ -147,7 +147,7 @@ pub struct BackupConfig {
     pub folder: PathBuf,
     /// Time between two of them.
     pub every: Duration,
-    /// Which are kept.
+    /// Rule by which some are kept.
     pub keep: BackupKeep,
 }
 

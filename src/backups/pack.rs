@@ -22,7 +22,7 @@ const PROGRAM: &str = "mattermost-telemetry";
 /// First bytes of every gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// What the header of a backup says.
+/// Header of a backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
     /// Size of the database.

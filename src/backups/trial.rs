@@ -112,7 +112,7 @@ async fn recount(folder: &Folder, backup: &Good, now: Timestamp) -> anyhow::Resu
     let verdict = database.verify(now).await?;
     database.close().await;
     let file = backup.path.display();
-    // What an order changes just now differs from a recount.
+    // A recount differs by what an order changes just now.
     let good = verdict.is_clean() || !verdict.unfinished.is_empty();
     if good {
         tracing::info!(%file, reports = verdict.reports, "restored the newest backup for a test");

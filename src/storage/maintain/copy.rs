@@ -22,7 +22,7 @@ const INSTRUCTIONS: i32 = 10_000;
 /// Called again and again while SQLite works, on its thread. It may rest; `false` ends the work.
 pub type Watch = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// What a database holds, as far as it is compared.
+/// Contents of a database, as far as they are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     /// Reports that count.
