@@ -14,7 +14,7 @@ use jiff::{Timestamp, civil::DateTime, tz::Offset};
 use super::pack::{Header, sum_of};
 use crate::{
     domain::BackupKeep,
-    storage::{Denied, PART, Part},
+    storage::{Denied, PART, Part, free_bytes},
 };
 
 /// Parts of the name of a backup, around its time and, before an upgrade, a word.
@@ -191,12 +191,6 @@ impl Folder {
         }
         Ok(())
     }
-}
-
-/// Space that is left in a folder.
-pub fn free_bytes(folder: &Path) -> io::Result<u64> {
-    let system = rustix::fs::statvfs(folder)?;
-    Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Refuses where a folder has no room for a number of bytes and for others who write.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    storage::{Contents, Source, rename_to_new, sync_folder},
+    storage::{Contents, Source, bytes, rename_to_new, sync_folder},
 };
 
 /// A backup that is on disk under its name.
@@ -26,7 +26,7 @@ use crate::{
 pub struct Made {
     /// Its file.
     pub path: PathBuf,
-    /// What it holds.
+    /// Its contents.
     pub contents: Contents,
     /// Its size.
     pub bytes: u64,
@@ -61,7 +61,26 @@ pub async fn backup(
     before_upgrade: bool,
     pace: &Arc<Pace>,
 ) -> anyhow::Result<Made> {
-    match steps(folder, source, clock, before_upgrade, pace).await {
+    let steps = async {
+        let part = folder.begin()?;
+        // The copy is no larger than the database with its log, and compressed it is smaller.
+        let (database, log) = bytes(source.path()).context("cannot read the database")?;
+        room_for(2 * (database + log), folder.path(), "a backup")?;
+        let begun_at = clock.now();
+        pace.writes(part.file())?;
+        let contents = source
+            .copy(&part, &pace.watch())
+            .await
+            .context("no good copy; if that goes on, look at the disk and run `verify`")?;
+        let refused = || format!("cannot write into BACKUP_DIR {}", folder.path().display());
+        let packed = Temporary::new(folder.packed()).with_context(refused)?;
+        let sum = pack(part.path(), &contents, &packed.file, pace).with_context(refused)?;
+        let bytes = packed.file.metadata().with_context(refused)?.len();
+        let path = folder.new_name(begun_at, before_upgrade);
+        give_names(folder, &packed, &sum, &path).with_context(refused)?;
+        anyhow::Ok(Made { path, contents, bytes, begun_at })
+    };
+    match steps.await {
         Err(_) if pace.is_full() => bail!(
             "the disk of BACKUP_DIR {} got full meanwhile: free some space, or keep fewer by \
              BACKUP_KEEP",
@@ -69,32 +88,6 @@ pub async fn backup(
         ),
         result => result,
     }
-}
-
-async fn steps(
-    folder: &Folder,
-    source: &Source,
-    clock: &Clock,
-    before_upgrade: bool,
-    pace: &Arc<Pace>,
-) -> anyhow::Result<Made> {
-    let part = folder.begin()?;
-    // The copy is no larger than the database with its log, and compressed it is smaller.
-    let bytes = bytes(source.path()).context("cannot read the database")?;
-    room_for(2 * bytes, folder.path(), "a backup")?;
-    let begun_at = clock.now();
-    pace.writes(part.file())?;
-    let contents = source
-        .copy(&part, &pace.watch())
-        .await
-        .context("no good copy; if that goes on, look at the disk and run `verify`")?;
-    let refused = || format!("cannot write into BACKUP_DIR {}", folder.path().display());
-    let packed = Temporary::new(folder.packed()).with_context(refused)?;
-    let sum = pack(part.path(), &contents, &packed.file, pace).with_context(refused)?;
-    let bytes = packed.file.metadata().with_context(refused)?.len();
-    let path = folder.new_name(begun_at, before_upgrade);
-    give_names(folder, &packed, &sum, &path).with_context(refused)?;
-    Ok(Made { path, contents, bytes, begun_at })
 }
 
 /// Gives the backup its name, and before that its checksum: a backup without one does not appear.
@@ -112,11 +105,4 @@ fn give_names(folder: &Folder, packed: &Temporary, sum: &str, path: &Path) -> io
         return Err(error);
     }
     sync_folder(folder.path())
-}
-
-/// Size of a database file and its log.
-fn bytes(path: &Path) -> io::Result<u64> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    Ok(fs::metadata(path)?.len() + fs::metadata(log).map_or(0, |log| log.len()))
 }

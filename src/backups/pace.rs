@@ -13,8 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::folder::{RESERVE, free_bytes};
+use super::folder::RESERVE;
 use crate::storage::Watch;
+use crate::storage::free_bytes;
 
 /// Longest rest.
 const REST: Duration = Duration::from_millis(20);

@@ -9,7 +9,7 @@ use crate::{
     backups,
     clock::Clock,
     config::DatabaseSettings,
-    storage::{Locked, Watch, check, forget_again},
+    storage::{Locked, Watch, beside, check, forget_again},
 };
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "{} is the database itself",
         file.display()
     );
-    let log = log_of(file);
+    let log = beside(file, "-wal");
     ensure!(
         log.metadata().map_or(true, |log| log.len() == 0),
         "{} is not complete without {}; write a copy with `backup`",
@@ -66,10 +66,4 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn log_of(file: &std::path::Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
 }

@@ -40,7 +40,7 @@ pub use maintain::{
     Source, Step, Taken, Upkeep, Verdict, Watch, check,
 };
 use place::Lock;
-pub use place::{Denied, rename_to_new, sync_folder};
+pub use place::{Denied, beside, bytes, folder_of, free_bytes, rename_to_new, sync_folder};
 pub use profiles::Numbered;
 use read::ActivityNow;
 pub use read::{
@@ -213,9 +213,7 @@ impl Database {
     /// # Errors
     /// The file system's error for the database file.
     pub fn bytes(&self) -> std::io::Result<(u64, u64)> {
-        let log = place::beside(&self.path, "-wal");
-        let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
-        Ok((std::fs::metadata(&self.path)?.len(), log_bytes))
+        place::bytes(&self.path)
     }
 
     /// Space that is left for the database, in bytes.
@@ -223,8 +221,7 @@ impl Database {
     /// # Errors
     /// The file system's error.
     pub fn free_bytes(&self) -> std::io::Result<u64> {
-        let system = rustix::fs::statvfs(&self.path)?;
-        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+        place::free_bytes(&self.path)
     }
 
     /// A connection to read on.

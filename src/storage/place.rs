@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Access, CWD, RenameFlags, access, renameat_with},
+    fs::{Access, CWD, RenameFlags, access, renameat_with, statvfs},
     io::Errno,
     process::{getegid, geteuid},
 };
@@ -52,6 +52,7 @@ pub fn target(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// A file beside another one, with a longer name.
+#[must_use]
 pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
@@ -170,6 +171,30 @@ impl fmt::Display for Denied {
              {own_user}:{own_group}, may not write it"
         )
     }
+}
+
+/// Folder of a file.
+#[must_use]
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Sizes of a database file and of its log, in bytes.
+///
+/// # Errors
+/// The file system's error.
+pub fn bytes(database: &Path) -> io::Result<(u64, u64)> {
+    let log = fs::metadata(beside(database, "-wal")).map_or(0, |log| log.len());
+    Ok((fs::metadata(database)?.len(), log))
+}
+
+/// Space that is left where a file or folder is, in bytes.
+///
+/// # Errors
+/// The file system's error.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let system = statvfs(path)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Makes the entries of a folder last over a power loss.

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::place::{beside, rename_to_new, sync_folder};
+use super::place::{beside, folder_of, rename_to_new, sync_folder};
 
 /// Beginnings of what follows the name of the database: in the name of the file that takes its place, and of
 /// those that are put aside.
@@ -22,7 +22,7 @@ const REPLACED: &str = "-replaced-";
 pub fn order(path: &Path, file: &Path, at: &str) -> io::Result<()> {
     fs::File::open(file)?.sync_all()?;
     rename_to_new(file, &beside(path, &format!("{RESTORED}{at}")))?;
-    sync_folder(folder(path))
+    sync_folder(folder_of(path))
 }
 
 /// True if a file waits to take the place of a database.
@@ -50,7 +50,7 @@ pub fn carry_out(path: &Path) -> io::Result<Option<PathBuf>> {
             }
         }
         rename_to_new(&file, path)?;
-        sync_folder(folder(path))?;
+        sync_folder(folder_of(path))?;
         put_aside = aside.exists().then_some(aside);
     }
     Ok(put_aside)
@@ -72,7 +72,7 @@ fn orders(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let Some(name) = path.file_name() else { return Ok(Vec::new()) };
     let begin = format!("{}{RESTORED}", name.to_string_lossy());
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder(path))? {
+    for entry in fs::read_dir(folder_of(path))? {
         let entry = entry?;
         if let Some(at) = entry.file_name().to_string_lossy().strip_prefix(&begin) {
             found.push((entry.path(), at.to_owned()));
@@ -80,10 +80,6 @@ fn orders(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     }
     found.sort();
     Ok(found)
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 
 use crate::storage::{
     Database, Error,
-    place::{beside, rename_to_new, sync_folder},
+    place::{beside, folder_of, rename_to_new, sync_folder},
 };
 
 /// File that a copy is written to before it gets its name, in the same folder. A fixed name, so that
@@ -54,8 +54,7 @@ impl Database {
             return Err(BackupError::Exists(file.to_owned()));
         }
         let refuse = |source| BackupError::File { file: file.to_owned(), source };
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder_of(file);
         let part = Part::begin(folder.join(PART), 0o666).map_err(refuse)?;
         let Some(part) = part else {
             return Err(BackupError::Busy(folder.join(PART)));
@@ -65,12 +64,7 @@ impl Database {
             |source| BackupError::Storage { file: file.to_owned(), source: Error::from(source) };
         let mut reader = self.reader().await.map_err(refused)?;
         sqlx::query!("VACUUM INTO ?", path).execute(&mut *reader).await.map_err(refused)?;
-        let finish = || {
-            part.file.sync_all()?;
-            rename_to_new(&part.path, file)?;
-            sync_folder(folder)
-        };
-        finish().map_err(|source| match source.kind() {
+        part.finish(file).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => BackupError::Exists(file.to_owned()),
             _ => refuse(source),
         })
@@ -120,6 +114,16 @@ impl Part {
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Makes the file whole: synced, and under a name in the same folder.
+    ///
+    /// # Errors
+    /// The file system's error; also where the name is taken.
+    pub fn finish(self, name: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        rename_to_new(&self.path, name)?;
+        sync_folder(folder_of(name))
     }
 
     fn remove_journal(&self) {
