@@ -1,6 +1,6 @@
 //! Each rule, evaluated by the Prometheus API of a server: in order, and in the state that it is about.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::rules::{RULES, Rule};
 use crate::support::{
-    App, BEGIN, Server, binary, config, in_own_namespace,
+    App, BEGIN, Server, config, in_own_namespace,
     past::{ran, silent},
     stock,
 };
@@ -174,14 +174,7 @@ async fn a_small_disk_fires() {
     let script = r#"mount -t tmpfs -o size=8m tmpfs "$DISK" && exec "$SERVER""#;
     let Some(mut command) = in_own_namespace(test, script) else { return };
     let folder = TempDir::new().unwrap();
-    let disk = folder.path().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let server = Server::start_command(
-        command
-            .env("DISK", &disk)
-            .env("SERVER", binary().get_program())
-            .env("DATABASE_URL", format!("sqlite://{}/telemetry.db", disk.display())),
-    );
+    let (server, _) = Server::start_on_disk(&mut command, folder.path());
     let client = reqwest::Client::new();
     let asked = async { while firing(&client, &server.url("")).await != ["TelemetryDisk"] {} };
     timeout(Duration::from_secs(30), asked).await.expect("the rule does not fire");

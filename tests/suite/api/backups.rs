@@ -27,15 +27,11 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::support::{
-    App, BEGIN, REFERENCE_SCHEMA, Server, binary, config, in_own_namespace, report, stock,
+    App, BEGIN, REFERENCE_SCHEMA, Server, binary, config, in_own_namespace, report, stock, url,
 };
 
 /// Time in which a backup appears.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
-
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
-}
 
 /// Settings with daily backups in a folder.
 fn daily(folder: &Path) -> impl FnOnce(&mut Config) {

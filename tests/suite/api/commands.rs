@@ -4,14 +4,13 @@ use std::{
     collections::BTreeSet,
     fs,
     net::TcpListener,
-    path::Path,
     process::{Command, Output},
 };
 
 use reqwest::Client;
 use tempfile::TempDir;
 
-use crate::support::{App, Server, binary, stock};
+use crate::support::{App, Server, binary, stock, url};
 
 /// The line on standard error of a start that fails. It says each thing once.
 fn complaint(command: &mut Command) -> String {
@@ -24,10 +23,6 @@ fn complaint(command: &mut Command) -> String {
     let once: BTreeSet<&str> = parts.iter().copied().collect();
     assert_eq!(parts.len(), once.len(), "{said}");
     said
-}
-
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
 }
 
 #[tokio::test]

@@ -10,11 +10,7 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{App, binary};
-
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
-}
+use crate::support::{App, binary, refused, url};
 
 fn export(database: &Path, arguments: &[&str]) -> Command {
     let mut command = binary();
@@ -26,14 +22,6 @@ fn done(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     assert!(status.success() && stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
-}
-
-fn refused(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let said = String::from_utf8(stderr).unwrap();
-    assert!(!status.success() && stdout.is_empty(), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
 }
 
 /// A server with a start, a heartbeat of another day, and a value that counts as `other`.

@@ -12,11 +12,7 @@ use reqwest::Client;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::support::{REFERENCE_SCHEMA, Server, binary, in_own_namespace, stock};
-
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
-}
+use crate::support::{REFERENCE_SCHEMA, Server, binary, in_own_namespace, stock, url};
 
 /// The line of a command that fails.
 fn complaint(command: &mut Command) -> String {

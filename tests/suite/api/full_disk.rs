@@ -6,7 +6,7 @@ use reqwest::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Server, binary, in_own_namespace, report};
+use crate::support::{Server, in_own_namespace, report};
 
 /// Puts a file system of 8 MiB at $DISK, fills half of it, and becomes the server.
 const ON_A_SMALL_DISK: &str = r#"
@@ -23,14 +23,7 @@ async fn a_full_disk_is_reported_and_recovered_from() {
         return;
     };
     let folder = TempDir::new().unwrap();
-    let disk = folder.path().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let server = Server::start_command(
-        command
-            .env("DISK", &disk)
-            .env("SERVER", binary().get_program())
-            .env("DATABASE_URL", format!("sqlite://{}/telemetry.db", disk.display())),
-    );
+    let (server, disk) = Server::start_on_disk(&mut command, folder.path());
     let client = Client::new();
     let send = |id: String| {
         // Long ids fill the disk sooner.

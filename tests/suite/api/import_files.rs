@@ -16,13 +16,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{App, BEGIN, Server, binary};
+use crate::support::{App, BEGIN, Server, binary, refusal, url};
 
 const FORMATS: [RecordFormat; 2] = [RecordFormat::Jsonl, RecordFormat::Csv];
-
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
-}
 
 /// Reports that come together, after some minutes; without a date if the clock is wrong.
 #[derive(Debug, Clone)]
@@ -212,13 +208,6 @@ fn said(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn refused(output: Output) -> String {
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && output.stdout.is_empty(), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
-    text
-}
-
 #[tokio::test]
 async fn the_own_reports_of_a_server_are_known_and_those_of_others_are_added() {
     let folder = TempDir::new().unwrap();
@@ -285,12 +274,12 @@ fn a_line_that_is_no_report_is_named_and_nothing_is_counted() {
     for (format, text, expected) in cases {
         let file = folder.path().join(format!("reports.{format}"));
         fs::write(&file, text).unwrap();
-        let told = refused(run(&database, &["import", file.to_str().unwrap()]));
+        let told = refusal(run(&database, &["import", file.to_str().unwrap()]));
         assert!(told.contains(expected) && told.contains(file.to_str().unwrap()), "{told}");
     }
     let missing = folder.path().join("none.csv");
     assert!(
-        refused(run(&database, &["import", missing.to_str().unwrap()])).contains("No such file")
+        refusal(run(&database, &["import", missing.to_str().unwrap()])).contains("No such file")
     );
     // None of the good lines before was counted.
     let counted = said(run(&database, &["export", "--format", "jsonl"]));

@@ -15,7 +15,7 @@ use mattermost_telemetry::{
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::support::{Server, binary};
+use crate::support::{Server, binary, url};
 
 /// Reports, their distance, and the number of instances that send them.
 const REPORTS: u32 = 4_000;
@@ -70,10 +70,6 @@ async fn prepare(file: &Path, now: Timestamp) {
     writer.order_repair().await.unwrap();
     writer.close().await.unwrap();
     database.close().await;
-}
-
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
 }
 
 async fn connect(file: &Path) -> SqliteConnection {

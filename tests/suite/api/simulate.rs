@@ -15,7 +15,7 @@ use mattermost_telemetry::{
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::support::{App, binary};
+use crate::support::{App, binary, refused, url};
 
 const UNTIL: &str = "2025-06-30T12:00:00Z";
 
@@ -33,22 +33,10 @@ fn simulate(file: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn url(file: &Path) -> String {
-    format!("sqlite://{}", file.display())
-}
-
 fn done(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
-}
-
-fn refused(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let said = String::from_utf8(stderr).unwrap();
-    assert!(!status.success() && stdout.is_empty(), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
 }
 
 /// Every row of some columns, as text.

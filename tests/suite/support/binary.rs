@@ -1,10 +1,11 @@
 //! The real binary, as a command and as a server.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
 /// The real binary, with no setting but those that a test gives.
@@ -12,6 +13,24 @@ pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mattermost-telemetry"));
     command.env_clear().env("RUST_BACKTRACE", "1");
     command
+}
+
+/// The URL of a database file.
+pub fn url(file: &Path) -> String {
+    format!("sqlite://{}", file.display())
+}
+
+/// The one line that a command prints which is refused.
+pub fn refused(command: &mut Command) -> String {
+    refusal(command.output().unwrap())
+}
+
+/// The one line in the output of a command that was refused.
+pub fn refusal(output: Output) -> String {
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
 }
 
 /// The real binary as a server on a free port of 127.0.0.1. Killed when dropped.
@@ -26,9 +45,7 @@ pub struct Server {
 impl Server {
     /// Starts it on a database file, without rate limits.
     pub fn start(database: &Path) -> Self {
-        Self::start_command(
-            binary().env("DATABASE_URL", format!("sqlite://{}", database.display())),
-        )
+        Self::start_command(binary().env("DATABASE_URL", url(database)))
     }
 
     /// Starts it by a command that ends up as the server, without a rate limit that it does not set.
@@ -40,6 +57,18 @@ impl Server {
             }
         }
         Self::start_as_it_is(command.env("SERVER_ADDRESS", "127.0.0.1:0"))
+    }
+
+    /// Starts it with its database at $DISK, by a command that mounts a disk there and becomes $SERVER. Returns the
+    /// path of the disk, too.
+    pub fn start_on_disk(command: &mut Command, folder: &Path) -> (Self, PathBuf) {
+        let disk = folder.join("disk");
+        fs::create_dir(&disk).unwrap();
+        command
+            .env("DISK", &disk)
+            .env("SERVER", binary().get_program())
+            .env("DATABASE_URL", url(&disk.join("telemetry.db")));
+        (Self::start_command(command), disk)
     }
 
     /// Starts it by a command that has all settings, the address among them.

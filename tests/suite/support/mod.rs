@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 pub use self::{
-    binary::{Server, binary},
+    binary::{Server, binary, refusal, refused, url},
     load::Acknowledged,
     mounts::in_own_namespace,
 };
