@@ -1,5 +1,9 @@
 //! Backups that the server makes by itself, and their restore.
 
+mod killed;
+mod restored;
+mod upgrade;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -161,8 +165,11 @@ async fn nothing_is_written_where_nothing_has_changed() {
     let folder = TempDir::new().unwrap();
     let copies = folder.path().join("copies");
     let app = App::start_with(daily(&copies)).await;
-    assert_eq!(metric(&app, "telemetry_backup_overdue").await, Some(1.0));
     becomes("the first backup", || backups(&copies).len() == 1).await;
+    // The first one may have been made before the server recorded its clock, which is a change, too.
+    app.report(&stock("a")).await;
+    app.pass(25);
+    becomes("a backup of the report", || backups(&copies).len() == 2).await;
     app.pass(25);
     let fresh = async {
         loop {
@@ -176,11 +183,11 @@ async fn nothing_is_written_where_nothing_has_changed() {
         }
     };
     timeout(TIME_LIMIT, fresh).await.expect("the backup has everything, so it is fresh");
-    becomes("the end of its trial", || names(&copies).len() == 2).await;
-    assert_eq!(metric(&app, "telemetry_backups_written_total").await, Some(1.0));
-    app.report(&stock("a")).await;
+    becomes("the end of its trial", || names(&copies).len() == 4).await;
+    assert_eq!(metric(&app, "telemetry_backups_written_total").await, Some(2.0));
+    app.report(&stock("b")).await;
     app.pass(25);
-    becomes("another backup", || backups(&copies).len() == 2).await;
+    becomes("another backup", || backups(&copies).len() == 3).await;
     app.stop().await;
 }
 
@@ -334,170 +341,9 @@ async fn a_full_disk_leaves_the_good_backup_and_takes_no_report() {
     assert!(lines[0].contains("MB left") && lines[0].contains("free some space"), "{log}");
 }
 
-/// Times at which a process is killed that takes some time: all parts of it, in no order.
-fn moments(rounds: u32, taken: Duration) -> impl Iterator<Item = Duration> {
-    (0..rounds).map(move |round| taken * (round * 7 % rounds) / rounds)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_while_it_makes_a_backup_leaves_a_good_one() {
-    let folder = TempDir::new().unwrap();
-    let (copies, restored) = (folder.path().join("copies"), folder.path().join("restored"));
-    let database = filled(folder.path(), 200).await;
-    let begun = tokio::time::Instant::now();
-    let good = old_backup(&database, &copies).await;
-    let taken = begun.elapsed();
-    let server_alone = Server::start(&database);
-    post(&server_alone, 200..210).await;
-    assert!(server_alone.terminate().0.success());
-    let mut whole = 0;
-    for (round, moment) in moments(11, taken).enumerate() {
-        let server = Server::start_command(&mut server(&database, &copies));
-        // Not waited for: it is killed wherever it is.
-        tokio::time::sleep(moment).await;
-        server.kill();
-        for backup in backups(&copies) {
-            let target =
-                restored.join(format!("{round}/{}.db", backup.file_name().unwrap().display()));
-            let said = restore(&backup, &target).unwrap();
-            let reports = if backup == good { 200 } else { 210 };
-            let expected = format!("restored {reports} reports of {reports} instances");
-            assert!(said.starts_with(&expected) && !said.contains("checksum"), "{said}");
-            if backup != good {
-                whole += 1;
-                fs::remove_file(format!("{}.sha256", backup.display())).unwrap();
-                fs::remove_file(backup).unwrap();
-            }
-        }
-        assert!(good.exists());
-    }
-    assert!(whole < 11, "each was done before it was killed");
-    // The next one removes what they left.
-    let server = Server::start_command(&mut server(&database, &copies));
-    becomes("another backup", || backups(&copies).len() == 2).await;
-    let (status, log) = server.terminate();
-    assert!(status.success(), "{log}");
-    assert_eq!(names(&copies).len(), 4, "{:?}", names(&copies));
-    verify(&restored.join(format!("0/{}.db", good.file_name().unwrap().display())));
-}
-
 /// Number of reports of a database, as `verify` counts them.
 fn reports(database: &Path) -> String {
     verify(database).lines().next().unwrap().to_owned()
-}
-
-/// The database that was put aside.
-fn aside(folder: &Path) -> Option<PathBuf> {
-    let names = names(folder).into_iter();
-    let mut found = names.filter(|name| name.contains("-replaced-"));
-    let first = found.find(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
-    first.map(|name| folder.join(name))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restore_that_is_killed_leaves_one_database_or_the_other() {
-    let folder = TempDir::new().unwrap();
-    let copies = folder.path().join("copies");
-    let large = folder.path().join("large");
-    fs::create_dir(&large).unwrap();
-    let backup = old_backup(&filled(&large, 200).await, &copies).await;
-    let small = folder.path().join("small.db");
-    let server = Server::start(&small);
-    post(&server, 1000..1020).await;
-    // All of its reports are in the log.
-    server.kill();
-
-    // What is to be replaced, as it was found.
-    let prepare = |name: &str| {
-        let folder = folder.path().join(name);
-        fs::create_dir(&folder).unwrap();
-        for ending in ["", "-wal", "-shm"] {
-            let from = format!("{}{ending}", small.display());
-            fs::copy(from, folder.join(format!("telemetry.db{ending}"))).unwrap();
-        }
-        folder
-    };
-    let whole = prepare("whole");
-    let begun = tokio::time::Instant::now();
-    restore(&backup, &whole.join("telemetry.db")).unwrap();
-    let taken = begun.elapsed();
-    let (mut former, mut restored) = (0, 0);
-    for (round, moment) in moments(17, taken * 6 / 5).enumerate() {
-        let place = prepare(&format!("killed {round}"));
-        let database = place.join("telemetry.db");
-        let mut command = binary();
-        command.args(["restore", "--database-url", &url(&database)]).arg(&backup);
-        let mut running = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-        // Not waited for: it is killed wherever it is.
-        tokio::time::sleep(moment).await;
-        running.kill().unwrap();
-        running.wait().unwrap();
-        match reports(&database).as_str() {
-            "20 reports" => {
-                former += 1;
-                assert_eq!(aside(&place), None);
-                restore(&backup, &database).unwrap();
-                assert_eq!(reports(&database), "200 reports");
-            }
-            "200 reports" => restored += 1,
-            other => panic!("{other} after {moment:?}"),
-        }
-        assert_eq!(reports(&aside(&place).unwrap()), "20 reports");
-    }
-    assert!(former > 0 && restored > 0, "{former} and {restored}, killed within {taken:?}");
-}
-
-#[tokio::test]
-async fn a_migration_is_preceded_by_a_backup() {
-    let (folder, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let database = filled(folder.path(), 5).await;
-    execute(
-        &database,
-        "DROP TABLE public_numbers; DELETE FROM _sqlx_migrations WHERE version = 9;",
-    )
-    .await;
-    // Without a backup there is no upgrade.
-    let file = copies.path().join("file");
-    fs::write(&file, "no folder").unwrap();
-    let refused = server(&database, &file).env("SERVER_ADDRESS", "127.0.0.1:0").output().unwrap();
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && said.lines().count() == 1, "{said}");
-    assert!(said.contains("before the upgrade") && said.contains("BACKUP_DIR"), "{said}");
-    assert_eq!(schema(&database).await, 8);
-
-    let copies = copies.path().join("copies");
-    drop(Server::start_command(&mut server(&database, &copies)));
-    assert_eq!(schema(&database).await, 9);
-    let made = backups(&copies);
-    assert!(made[0].to_string_lossy().ends_with("Z-before-upgrade.db.gz"), "{made:?}");
-    let restored = folder.path().join("restored.db");
-    let said = restore(&made[0], &restored).unwrap();
-    assert!(said.starts_with("restored 5 reports of 5 instances"), "{said}");
-    // For the version before, its schema is left alone.
-    assert_eq!(schema(&restored).await, 8);
-    // The next start has nothing to upgrade.
-    drop(Server::start_command(&mut server(&database, &copies)));
-    assert_eq!(
-        backups(&copies).iter().filter(|made| made.to_string_lossy().contains("upgrade")).count(),
-        1
-    );
-
-    // The same for a database of the reference server.
-    let reference = folder.path().join("reference.db");
-    execute(&reference, REFERENCE_SCHEMA).await;
-    execute(
-        &reference,
-        "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
-                                  startup_time_ms, db_type, telemetry_version, created_at)
-         VALUES ('a', 'v10.5.0', 'aarch64', '', 2500, 'postgres', '1.0', '2025-12-30 23:59:59')",
-    )
-    .await;
-    let copies = folder.path().join("copies of a reference");
-    drop(Server::start_command(&mut server(&reference, &copies)));
-    let restored = folder.path().join("restored reference.db");
-    let said = restore(&backups(&copies)[0], &restored).unwrap();
-    assert!(said.starts_with("restored 1 reports"), "{said}");
-    assert_eq!(instances(&restored).await, BTreeSet::from(["a".to_owned()]));
 }
 
 async fn execute(file: &Path, sql: &str) {
@@ -505,111 +351,6 @@ async fn execute(file: &Path, sql: &str) {
     let mut connection = options.connect().await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
-}
-
-async fn schema(file: &Path) -> i64 {
-    let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-    let version = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    connection.close().await.unwrap();
-    version
-}
-
-#[tokio::test]
-async fn what_cannot_be_restored_is_refused_and_changes_nothing() {
-    let (folder, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let database = filled(folder.path(), 5).await;
-    let good = old_backup(&database, copies.path()).await;
-    let other = copies.path().join("other");
-    let refused = |wanted: &str| {
-        let files = || {
-            let mut names = names(folder.path());
-            names.retain(|name| !name.contains("lock"));
-            (fs::read(&database).unwrap(), names)
-        };
-        let before = files();
-        let said = restore(&other, &database).unwrap_err();
-        assert!(said.contains(wanted), "{wanted}: {said}");
-        assert!(files() == before, "{wanted}: {:?}", names(folder.path()));
-    };
-    refused("cannot read");
-    let content = fs::read(&good).unwrap();
-    for (damaged, wanted) in [
-        (content[..content.len() / 2].to_vec(), "is damaged"),
-        (
-            [&content[..content.len() / 2], &[0; 8], &content[content.len() / 2 + 8..]].concat(),
-            "is damaged",
-        ),
-        (b"some text".repeat(1000), "not a usable SQLite database"),
-        (Vec::new(), "another program"),
-    ] {
-        fs::write(&other, damaged).unwrap();
-        refused(wanted);
-    }
-    // A checksum that is not that of the file, although the file is good.
-    fs::write(&other, &content).unwrap();
-    fs::write(copies.path().join("other.sha256"), format!("{:064}  other\n", 0)).unwrap();
-    refused("its checksum is");
-    fs::remove_file(copies.path().join("other.sha256")).unwrap();
-    // A page of a plain copy.
-    let plain = folder.path().join("plain.db");
-    restore(&other, &plain).unwrap();
-    let mut page = fs::read(&plain).unwrap();
-    page[4096..8192].fill(7);
-    fs::write(&other, page).unwrap();
-    refused("is damaged");
-    fs::remove_file(&plain).unwrap();
-    // One of a later version, and one without its log.
-    fs::write(&other, "").unwrap();
-    execute(
-        &other,
-        "CREATE TABLE _sqlx_migrations (version); INSERT INTO _sqlx_migrations VALUES (9000);",
-    )
-    .await;
-    refused("newer version (schema 9000)");
-    fs::write(copies.path().join("other-wal"), "log").unwrap();
-    refused("is not complete without");
-    fs::remove_file(copies.path().join("other-wal")).unwrap();
-    let said = restore(&database, &database).unwrap_err();
-    assert!(said.contains("is the database itself"), "{said}");
-
-    fs::copy(&good, &other).unwrap();
-    let server = Server::start(&database);
-    let said = restore(&other, &database).unwrap_err();
-    assert!(said.contains("stop it first"), "{said}");
-    drop(server);
-    let said = restore(&other, &database).unwrap();
-    assert!(said.contains("there was no checksum beside it"), "{said}");
-    assert_eq!(reports(&database), "5 reports");
-}
-
-/// What was purged since a backup stays away when that is restored.
-#[tokio::test]
-async fn a_restore_obeys_purges() {
-    let (folder, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let database = filled(folder.path(), 3).await;
-    let good = old_backup(&database, copies.path()).await;
-    let id = format!("{:0>128}", 1);
-    let mut purge = binary();
-    purge.args(["purge", "--database-url", &url(&database), "--instance", &id, "--apply"]);
-    assert!(purge.output().unwrap().status.success());
-    let said = restore(&good, &database).unwrap();
-    assert!(said.contains("1 instances that were purged since"), "{said}");
-    let server = Server::start(&database);
-    let gone = async {
-        loop {
-            let answer = reqwest::get(server.url("/metrics")).await.unwrap();
-            let metrics: serde_json::Value = answer.json().await.unwrap();
-            if metrics["unique_instances"] == 2 {
-                return;
-            }
-        }
-    };
-    timeout(TIME_LIMIT, gone).await.expect("it is back");
-    assert!(server.terminate().0.success());
-    verify(&database);
 }
 
 /// The newest backup is damaged: that is found, and another one is made.
