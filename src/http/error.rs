@@ -13,6 +13,7 @@ use problem_details::{JsonProblemDetails, ProblemDetails};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::extract::MOST_PIECES;
 use crate::{
     domain::Attention,
     ingest::{Limited, Refused},
@@ -192,7 +193,9 @@ impl ApiError {
             Self::MalformedJson(text) | Self::InvalidParameter(text) => text.clone(),
             Self::NotJson => "Send the report as JSON, with Content-Type: application/json.".into(),
             Self::Encoded => "Send the report without Content-Encoding.".into(),
-            Self::TooLarge(most) => format!("A body has at most {most} bytes."),
+            Self::TooLarge(most) => {
+                format!("A body has at most {most} bytes, in at most {MOST_PIECES} pieces.")
+            }
             Self::BrokenBody => "The connection ended or the length was wrong.".into(),
             Self::InvalidReport(errors) => match errors.as_slice() {
                 [one] if one.pointer.is_empty() => format!("The report {}.", one.detail),

@@ -13,7 +13,7 @@ use super::{error::ApiError, held_body::holding};
 
 /// Memory of all of them together, in bytes. A slow reader holds its answer until its time is over,
 /// and there may be as many as there are connections.
-const ROOM: usize = 24 * 1024 * 1024;
+const ROOM: usize = 16 * 1024 * 1024;
 /// Largest answer that takes no room.
 const SMALL: usize = 64 * 1024;
 /// Bytes that room is counted in.

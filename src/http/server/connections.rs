@@ -180,11 +180,11 @@ mod tests {
         slow.receives();
         slow.awaits_bytes();
         assert_eq!(open(&connections, "10.0.0.1").unwrap_err(), Full::All);
-        advance(SLOW).await;
+        advance(FRESH).await;
         let new = open(&connections, "10.0.0.1").unwrap();
         assert!(!is_open(&connections, &slow));
         work_on(&new);
-        advance(SLOW).await;
+        advance(FRESH).await;
         assert_eq!(open(&connections, "10.0.0.1").unwrap_err(), Full::All);
         connections.remove(&new);
         connections.room().await;

@@ -51,6 +51,18 @@ async fn a_body_of_16_kib_is_taken_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
+async fn a_body_of_1024_chunks_is_taken_and_one_chunk_more_is_not() {
+    let app = App::start().await;
+    for (pieces, status) in [(1024, 200), (1025, 413)] {
+        let mut body = stock("a").to_string();
+        body.push_str(&" ".repeat(pieces - body.len()));
+        let bytes = body.into_bytes().into_iter().map(|byte| Ok::<_, std::io::Error>(vec![byte]));
+        let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(bytes));
+        assert_eq!(app.post(stream).await.status(), status, "{pieces} chunks of a byte");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_say_that_it_is_json_is_refused() {
     let app = App::start().await;
     let body = stock("a").to_string();

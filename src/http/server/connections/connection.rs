@@ -19,12 +19,13 @@ pub const IDLE_TIME_LIMIT: Duration = Duration::from_mins(65);
 pub const HEAD_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Time for a whole answer, from the end of the request until the client has taken all of it.
 pub const ANSWER_TIME_LIMIT: Duration = Duration::from_mins(1);
-/// Time that a new connection has for its first bytes, and an idle one for its next request, before it may
-/// be closed for another connection. They follow the connection at once, whatever the distance.
+/// Time that a new connection has for its first request to arrive in full, and an idle one for its next,
+/// before it may be closed for another connection. A request follows the connection at once, whatever
+/// the distance.
 pub(super) const FRESH: Duration = Duration::from_millis(20);
-/// Time after which a request that does not arrive, or an answer that is not taken, may be given up for a
-/// new connection. Honest clients wait no longer for their turn.
-pub(super) const SLOW: Duration = Duration::from_millis(100);
+/// Time after which an answer that is not taken may be given up for a new connection. Honest clients wait
+/// no longer for their turn.
+pub(super) const SLOW: Duration = Duration::from_millis(50);
 
 /// Part of an exchange in which a connection is. They follow each other in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +181,7 @@ impl Connection {
         let state = *self.state();
         let (rank, waits, since, patience) = match state.phase {
             Phase::Idle => (0, state.awaits_bytes, state.since, FRESH),
-            Phase::Head | Phase::Body => (1, state.awaits_bytes, state.since, SLOW),
+            Phase::Head | Phase::Body => (1, state.awaits_bytes, state.since, FRESH),
             Phase::Answer | Phase::Leaving => (1, state.awaits_room, state.untaken?, SLOW),
         };
         (waits && now - since >= patience).then_some((rank, self.client.is_none(), since))
