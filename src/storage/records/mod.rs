@@ -186,3 +186,49 @@ fn received_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
         Ok(time)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    /// A report in which no field is as it is by default.
+    fn record() -> Record {
+        let profile = Profile::new(|dimension| {
+            let text = format!("v11.{}.0", dimension as usize + 1);
+            Value::parse(dimension, Some(text)).unwrap()
+        });
+        let body = ReportBody {
+            instance_id: Some("a".to_owned()),
+            startup_time_ms: Some(2500),
+            timestamp: Some("2026-01-30T12:00:00Z".to_owned()),
+            event: Some("heartbeat".to_owned()),
+            ..ReportBody::default()
+        };
+        Record {
+            id: Some(7),
+            received_at: Some("2026-01-31T12:00:00Z".parse().unwrap()),
+            report: Report { profile, ..body.into_report().unwrap() },
+            unproven: BTreeMap::new(),
+            altered: false,
+        }
+    }
+
+    #[test]
+    fn each_field_comes_back() {
+        let record = record();
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        for format in [RecordFormat::Jsonl, RecordFormat::Csv] {
+            let file = NamedTempFile::new().unwrap();
+            let mut writer = RecordWriter::begin(format, file.reopen().unwrap()).unwrap();
+            writer.write(&record).unwrap();
+            writer.flush().unwrap();
+            let mut reader = RecordReader::open(file.path(), format, now).unwrap();
+            let text = fs::read_to_string(file.path()).unwrap();
+            assert_eq!(reader.read().unwrap().unwrap(), record, "{text}");
+        }
+    }
+}
