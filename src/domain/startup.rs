@@ -13,6 +13,14 @@ pub const BOUNDS_MS: &[u32] = &[
 /// Number of buckets, the unbounded one included.
 pub const BUCKETS: usize = BOUNDS_MS.len() + 1;
 
+const _: () = {
+    let mut place = 1;
+    while place < BOUNDS_MS.len() {
+        assert!(BOUNDS_MS[place - 1] < BOUNDS_MS[place], "the bounds ascend");
+        place += 1;
+    }
+};
+
 /// Startup times of many starts: their sum and their histogram.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StartupTimes {
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn beyond_the_last_bound_is_the_last_bound() {
-        assert_eq!(of(&[(20, 3)], 3_000_000).quantile_ms(0.5), Some(300_000.0));
+        assert_eq!(of(&[(BUCKETS - 1, 3)], 3_000_000).quantile_ms(0.5), Some(300_000.0));
     }
 
     #[test]

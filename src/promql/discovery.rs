@@ -135,7 +135,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{domain::ReportBody, storage::Writer};
+    use crate::{
+        domain::{BUCKETS, ReportBody},
+        storage::Writer,
+    };
 
     const NOW: &str = "2026-01-31T12:30:00Z";
 
@@ -169,29 +172,30 @@ mod tests {
         let buckets = "mattermost_startup_seconds_bucket";
         let refused = "the query selects more than 10000 series";
 
-        store(&mut writer, 0..470).await;
-        assert_eq!(series(buckets, None).await.unwrap(), 470 * 21);
-        assert_eq!(series(buckets, Some(470 * 21)).await.unwrap(), 470 * 21);
+        let most = limits::SERIES / BUCKETS;
+        store(&mut writer, 0..most).await;
+        assert_eq!(series(buckets, None).await.unwrap(), most * BUCKETS);
+        assert_eq!(series(buckets, Some(most * BUCKETS)).await.unwrap(), most * BUCKETS);
         let all = series("{__name__=~\"mattermost_startup_.*\"}", None).await;
         assert_eq!(all.unwrap_err().to_string(), refused);
 
-        store(&mut writer, 470..480).await;
+        store(&mut writer, most..most + 1).await;
         assert_eq!(series(buckets, None).await.unwrap_err().to_string(), refused);
         // With a limit they are cut, and one more shows that there are others.
         assert_eq!(series(buckets, Some(7)).await.unwrap(), 8);
         assert_eq!(series(buckets, Some(40_000)).await.unwrap(), limits::SERIES + 1);
         let first = Discovery::parse([buckets].into_iter()).unwrap();
-        let first = first.series(&database, now, Some(21)).await.unwrap();
+        let first = first.series(&database, now, Some(BUCKETS)).await.unwrap();
         let versions: Vec<_> = first.iter().map(|labels| &*labels["image_version"]).collect();
-        assert_eq!(versions[..21], ["v11.0.0"; 21]);
-        assert_eq!(versions[21], "v11.1.0");
+        assert_eq!(versions[..BUCKETS], ["v11.0.0"; BUCKETS]);
+        assert_eq!(versions[BUCKETS], "v11.1.0");
         // The names of labels and the values of one need no series of each version.
         let all = Discovery::parse(std::iter::empty()).unwrap();
         let names = all.label_names(&database, now).await.unwrap();
         assert!(names.contains("le") && names.contains("image_version"), "{names:?}");
         let values = async |label| all.label_values(&database, now, label).await.unwrap().len();
-        assert_eq!(values("image_version").await, 480);
-        assert_eq!(values("le").await, 21);
+        assert_eq!(values("image_version").await, most + 1);
+        assert_eq!(values("le").await, BUCKETS);
         assert_eq!(values("window").await, 3);
         writer.close().await.unwrap();
         database.close().await;

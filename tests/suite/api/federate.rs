@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use insta::assert_snapshot;
+use mattermost_telemetry::domain::BUCKETS;
 use reqwest::{Response, Url};
 use serde_json::{Value, json};
 
@@ -90,7 +91,7 @@ async fn a_long_answer_is_sent_in_parts() {
     assert!(startups.is_sorted());
     let starts = names.iter().filter(|name| name.starts_with("mattermost_starts_total")).count();
     let buckets = names.iter().filter(|name| name.contains("_bucket")).count();
-    assert_eq!((starts, buckets), (150, 150 * 21));
+    assert_eq!((starts, buckets), (150, 150 * BUCKETS));
 }
 
 #[tokio::test]
