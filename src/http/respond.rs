@@ -60,7 +60,9 @@ impl RequestIds {
 pub async fn answer(state: &AppState, router: Router, request: Request) -> Response {
     let mut router = NormalizePath::trim_trailing_slash(router);
     let id = state.request_ids.next();
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    // A copy of the path: parts of the request share the memory that it was read into, which can then be
+    // given back while the report is being stored.
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
 
     let answered = AssertUnwindSafe(timeout(TIME_LIMIT, router.call(request))).catch_unwind().await;
     let mut response = match answered {
@@ -69,14 +71,14 @@ pub async fn answer(state: &AppState, router: Router, request: Request) -> Respo
         Err(panic) => ApiError::Internal(panic_message(panic.as_ref())).into_response(),
     };
 
-    let (path, status) = (uri.path(), response.status().as_u16());
+    let status = response.status().as_u16();
     tracing::debug!(id, %method, path, status, "answered");
     if let Some(Problem { kind, cause }) = response.extensions_mut().remove() {
         if let Some(cause) = cause {
             tracing::error!(id, %method, path, status, cause, "cannot answer");
         }
         // Limits have a count of their own.
-        if super::collect::is_route(path) && kind != "limited" {
+        if super::collect::is_route(&path) && kind != "limited" {
             state.metrics.rejected(kind);
         }
     }
