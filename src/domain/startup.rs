@@ -48,9 +48,9 @@ impl StartupTimes {
         BOUNDS_MS.get(Self::bucket(startup_ms)).map_or(MAX_STARTUP_MS, |&bound| i64::from(bound))
     }
 
-    /// Adds starts of one bucket, which is named by its upper bound, and the sum of their times.
-    pub fn add(&mut self, up_to_ms: i64, starts: u64, sum_ms: u64) {
-        self.buckets[Self::bucket(up_to_ms)] += starts;
+    /// Adds starts of one bucket, which is named by its place, and the sum of their times.
+    pub fn add(&mut self, bucket: usize, starts: u64, sum_ms: u64) {
+        self.buckets[bucket] += starts;
         self.sum_ms += sum_ms;
     }
 

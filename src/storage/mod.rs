@@ -10,6 +10,7 @@ mod instance_key;
 mod json;
 mod locked;
 mod maintain;
+mod packed_days;
 mod place;
 mod profiles;
 mod read;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{json, maintain::sort_on_disk};
-use crate::domain::StartupTimes;
+use super::{json, maintain::sort_on_disk, packed_days::unpack_from};
+use crate::domain::{Hour, StartupTimes};
 
 /// Writes the buckets of startup times if those of the file are not those of this version.
 pub async fn write_bounds(connection: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -19,6 +19,8 @@ pub async fn write_bounds(connection: &mut SqliteConnection) -> sqlx::Result<()>
     // Another process may have moved them since.
     let old = written(&mut transaction).await?;
     move_starts(&mut transaction, &moved_times(&old, &bounds)).await?;
+    // Packed days have the places of the old ones.
+    unpack_from(&mut transaction, Hour::new(0)).await?;
     let bounds = json::encode(&bounds)?;
     sqlx::query!("DELETE FROM startup_bounds").execute(&mut *transaction).await?;
     sqlx::query!("INSERT INTO startup_bounds SELECT value FROM json_each(?)", bounds)
@@ -67,7 +69,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{Hour, InstanceId, Moment, Report, ReportBody, Selection},
+        domain::{InstanceId, Moment, Report, ReportBody, Selection},
         storage::{Database, Groups, Writer},
     };
 

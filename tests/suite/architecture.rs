@@ -21,7 +21,17 @@ const FLOORS: [&[&str]; 9] = [
 
 /// The same within `storage`. Its root file wires the rest, and each of them may name it.
 const STORAGE_FLOORS: [&[&str]; 5] = [
-    &["calendar", "error", "instance_key", "json", "place", "profiles", "readers", "records"],
+    &[
+        "calendar",
+        "error",
+        "instance_key",
+        "json",
+        "packed_days",
+        "place",
+        "profiles",
+        "readers",
+        "records",
+    ],
     &["replace", "write"],
     &["read"],
     &["maintain"],

@@ -87,10 +87,15 @@ impl Numbers {
 
         let begins = periods.begins.iter().map(|begin| begin.start_ms());
         let ends = begins.clone().skip(1).chain([now.as_millisecond()]);
-        // These read much, on two connections: see `TURNS`.
-        let (startup, startup_by) = fleet.startup(&moments).await?;
-        let (starts, versions) =
-            tokio::try_join!(fleet.starts(&moments), fleet.versions(&moments))?;
+        // These read much, on two connections: see `TURNS`. The database counts who is active at present; most
+        // of the rest is unpacked here meanwhile.
+        let over_time = async {
+            let (startup, startup_by) = fleet.startup(&moments).await?;
+            Ok((startup, startup_by, fleet.starts(&moments).await?))
+        };
+        let ((startup, startup_by, starts), activity) =
+            tokio::try_join!(over_time, fleet.activity())?;
+        let versions = fleet.versions(&moments).await?;
         let outages = database.outages(periods.first().start_ms(), now.as_millisecond()).await?;
         let (mut breakdowns, mut newest_version) = (Vec::new(), None);
         for dimension in Self::BREAKDOWNS {
@@ -106,7 +111,7 @@ impl Numbers {
             starts,
             outage_seconds: begins.zip(ends).map(|(a, b)| outages.within(a, b) / 1000).collect(),
             instances: instances.first().copied().flatten().map_or(0, |[instances, _]| instances),
-            activity: fleet.activity().await?,
+            activity,
             newest_version,
             versions,
             breakdowns,

@@ -1,5 +1,5 @@
 //! Chores of each minute that may take many steps: what has become too old is deleted, and what was indexed
-//! is added to the windows of the calendar. Reports are stored between two steps, however many come.
+//! is added to the windows of the calendar, and days that are over are packed. Reports are stored between two steps, however many come.
 
 use std::{collections::VecDeque, future::pending, time::Duration};
 
@@ -16,18 +16,21 @@ const REST: Duration = Duration::from_millis(12);
 enum Chore {
     ForgetReportIds,
     CountCalendar,
+    PackDays,
     Thin,
     Prune,
 }
 
 impl Chore {
     /// All of them, in their order.
-    const ALL: [Self; 4] = [Self::ForgetReportIds, Self::CountCalendar, Self::Thin, Self::Prune];
+    const ALL: [Self; 5] =
+        [Self::ForgetReportIds, Self::CountCalendar, Self::PackDays, Self::Thin, Self::Prune];
 
     const fn name(self) -> &'static str {
         match self {
             Self::ForgetReportIds => "forget ids of reports",
             Self::CountCalendar => "count windows of the calendar",
+            Self::PackDays => "pack days",
             Self::Thin => "delete what has become too old",
             Self::Prune => "prune old reports",
         }
@@ -70,6 +73,7 @@ impl WriterThread {
         let more = match chore {
             Chore::ForgetReportIds => self.forget_report_ids().await,
             Chore::CountCalendar => self.count_calendar().await,
+            Chore::PackDays => self.pack_days().await,
             Chore::Thin => self.thin().await,
             Chore::Prune => self.prune().await,
         };
@@ -98,6 +102,11 @@ impl WriterThread {
             self.recount_calendar().await;
         }
         Ok(more)
+    }
+
+    /// Packs days that are over, but for a clock that is wrong and while reports are being changed.
+    async fn pack_days(&mut self) -> storage::Result<bool> {
+        if self.may_close() { self.writer.pack_days().await } else { Ok(false) }
     }
 
     /// True while what is too old may be deleted: the clock is trusted, and each report is indexed before.

@@ -56,7 +56,7 @@ impl Writer {
         self.run(async |open| open.keep(taken).await).await
     }
 
-    /// Closes all hours that have ended, with the reports until then indexed.
+    /// Closes all hours that have ended, with the reports until then indexed, and packs the days that are over.
     ///
     /// # Errors
     /// The database's error.
@@ -65,7 +65,11 @@ impl Writer {
         self.run(async |open| {
             loop {
                 match open.close_step(now).await? {
-                    Step::Closed => return open.index_all().await,
+                    Step::Closed => {
+                        open.index_all().await?;
+                        while open.pack_days().await? {}
+                        return Ok(());
+                    }
                     Step::Next => {}
                     Step::Take(ends) => {
                         let taken = snapshots::take(&mut open.connection, ends).await?;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::{domain::Hour, storage::json};
+use crate::{
+    domain::Hour,
+    storage::{json, packed_days::unpack_from},
+};
 
 /// Change of the counts of a span, period and profile: starts and heartbeats, first and last report.
 pub type CountChanges = BTreeMap<(i64, i64, i64), (i64, i64, i64, i64)>;
@@ -34,6 +37,7 @@ pub async fn add_counts(
     connection: &mut SqliteConnection,
     counts: &CountChanges,
 ) -> sqlx::Result<()> {
+    unpack(connection, counts.keys().map(|&(span, period, _)| (span, period))).await?;
     let rows: Vec<_> = counts
         .iter()
         .map(|(&(span, period, profile), &(starts, heartbeats, first, last))| {
@@ -73,6 +77,7 @@ pub async fn add_startups(
     connection: &mut SqliteConnection,
     startups: &StartupChanges,
 ) -> sqlx::Result<()> {
+    unpack(connection, startups.keys().map(|&(span, period, ..)| (span, period))).await?;
     let rows: Vec<_> = startups
         .iter()
         .map(|(&(span, period, profile, up_to), &(starts, sum_ms))| {
@@ -104,9 +109,22 @@ pub async fn add_startups(
     Ok(())
 }
 
+/// Has the days among these periods packed anew.
+async fn unpack(
+    connection: &mut SqliteConnection,
+    periods: impl Iterator<Item = (i64, i64)>,
+) -> sqlx::Result<()> {
+    let first = periods.filter_map(|(span, period)| (span == 24).then_some(period)).min();
+    match first {
+        Some(day) => unpack_from(connection, Hour::new(day)).await,
+        None => Ok(()),
+    }
+}
+
 /// Opens the hours again from the present one on: a clock that was ahead has rolled them up.
 pub async fn open_hours(connection: &mut SqliteConnection, now: Hour) -> sqlx::Result<()> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    unpack_from(&mut transaction, now).await?;
     let now = now.number();
     let rolled_up = rolled_up(&mut transaction).await?;
     let hours = sqlx::query!(

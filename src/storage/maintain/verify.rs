@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use super::recount_calendar::differences;
 use crate::{
     domain::{Hour, Window},
-    storage::{Database, Result, write::last_end},
+    storage::{Database, Result, packed_days, write::last_end},
 };
 
 /// Result of a recount.
@@ -53,6 +53,7 @@ impl Database {
             sqlx::query_file_scalar!("src/storage/maintain/verify_startup_times.sql", pruned)
                 .fetch_one(&mut *snapshot)
                 .await?;
+        let packed = packed_days::differences(&mut snapshot).await?;
         let some_pruned = i64::from(pruned > 0);
         let instances =
             sqlx::query_file_scalar!("src/storage/maintain/verify_instances.sql", some_pruned)
@@ -102,6 +103,7 @@ impl Database {
             checks: vec![
                 ("counts against reports", counts),
                 ("startup times against reports", startup_times),
+                ("packed days against counts and startup times", packed),
                 ("instances against reports", instances),
                 ("activity and totals against instances", activity),
                 ("reports by profile against reports", by_profile),

@@ -1,7 +1,7 @@
 //! Active instances, at present and as they stood at moments of the past.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, PoisonError},
 };
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     instances_at::hours,
-    table::{Groups, Table, count, group_count},
+    table::{GroupOf, Groups, Table, count, group_count},
 };
 use crate::{
     domain::{Hour, Moment, Window},
@@ -65,8 +65,11 @@ impl Database {
         groups: &Groups,
     ) -> Result<Table<Option<Activity>>> {
         let mut table = vec![vec![None::<Activity>; moments.len()]; group_count(groups)];
-        let group_of: HashMap<i64, usize> = groups.iter().copied().collect();
-        let at = self.snapshots_before(moments).await?;
+        let group_of = GroupOf::new(groups);
+        let group_of = |profile| usize::try_from(profile).ok().and_then(|at| group_of.get(at));
+        // Nothing is after the present, which no snapshot has.
+        let present = moments.iter().position(|&moment| moment == Moment::Now);
+        let at = self.snapshots_before(&moments[..present.unwrap_or(moments.len())]).await?;
         let wanted: Vec<i64> = at.keys().copied().collect();
         // A few at a time: each may be long.
         for wanted in wanted.chunks(SNAPSHOTS_AT_A_TIME) {
@@ -82,8 +85,8 @@ impl Database {
                 let active: Vec<[i64; 7]> = json::decode(&row.active)?;
                 let mut sums: Vec<Option<Activity>> = vec![None; table.len()];
                 for [profile, a1, a7, a30, r1, r7, r30] in active {
-                    if let Some(group) = group_of.get(&profile) {
-                        sums[*group].get_or_insert_default().add(&Activity {
+                    if let Some(group) = group_of(profile) {
+                        sums[group].get_or_insert_default().add(&Activity {
                             active: [a1, a7, a30].map(count),
                             returning: [r1, r7, r30].map(count),
                         });
@@ -96,11 +99,10 @@ impl Database {
                 }
             }
         }
-        if let Some(present) = moments.iter().position(|&moment| moment == Moment::Now) {
-            table.iter_mut().for_each(|row| row[present] = None);
+        if let Some(present) = present {
             for (profile, activity) in self.activity_now(now).await?.by_profile() {
-                if let Some(group) = group_of.get(profile) {
-                    table[*group][present].get_or_insert_default().add(activity);
+                if let Some(group) = group_of(*profile) {
+                    table[group][present].get_or_insert_default().add(activity);
                 }
             }
         }

@@ -10,6 +10,7 @@ mod instances_at;
 mod newest_reports;
 mod numbers_of_time;
 mod outages;
+mod packed;
 mod profiles;
 mod public_numbers;
 mod samples;

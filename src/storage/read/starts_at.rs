@@ -1,12 +1,18 @@
 //! Starts as they stood at moments of the past.
 
+use sqlx::Connection as _;
+
 use super::{
-    stretches::{before_each, empty_table, stretches},
-    table::{Groups, Table, cell, count},
+    packed::{Column, packed_days},
+    stretches::{before_each, empty_table, split_packed, stretches},
+    table::{GroupOf, Groups, Table, cell, count},
 };
 use crate::{
     domain::Moment,
-    storage::{Database, Result, json},
+    storage::{
+        Database, Result, json,
+        packed_days::{packed_until, unpack_starts},
+    },
 };
 
 impl Database {
@@ -15,11 +21,24 @@ impl Database {
     /// # Errors
     /// The database's error.
     pub async fn starts_at(&self, moments: &[Moment], groups: &Groups) -> Result<Table<u64>> {
-        let (parts, members) = (json::encode(&stretches(moments))?, json::encode(groups)?);
-        let rows = sqlx::query_file!("src/storage/read/starts_at.sql", parts, members)
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await?;
+        let until = packed_until(&mut snapshot).await?;
+        let (packed, rows) = split_packed(&stretches(moments), until);
         let mut table = empty_table(moments.len(), groups);
+        let group_of = GroupOf::new(groups);
+        packed_days(&mut snapshot, Column::Starts, &packed, |part, day| {
+            Ok(unpack_starts(day, |row| {
+                if let Some(group) = group_of.get(row.profile) {
+                    table[group][part.stretch] += row.starts;
+                }
+            })?)
+        })
+        .await?;
+        let (parts, members) = (json::encode(&rows)?, json::encode(groups)?);
+        let rows = sqlx::query_file!("src/storage/read/starts_at.sql", parts, members)
+            .fetch_all(&mut *snapshot)
+            .await?;
         for row in rows {
             if let Some(cell) = cell(&mut table, row.member, row.stretch) {
                 *cell += count(row.starts);

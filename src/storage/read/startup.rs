@@ -4,12 +4,16 @@ use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
-    stretches::{Part, before_each, empty_table, stretches},
-    table::{Groups, Table, cell, group_count, groups_by},
+    packed::{Column, packed_days},
+    stretches::{Part, before_each, empty_table, split_packed, stretches},
+    table::{GroupOf, Groups, Table, group_count, groups_by},
 };
 use crate::{
     domain::{BUCKETS, BucketSum, Dimension, Hour, Moment, StartupTimes, Value},
-    storage::{Database, Result, json},
+    storage::{
+        Database, Result, json,
+        packed_days::{PackedBucket, packed_until, unpack_buckets},
+    },
 };
 
 /// Factor of the group in the number of a cell of startup.sql; larger than every bucket's upper bound.
@@ -66,12 +70,9 @@ impl Database {
         let none = BucketSum { starts: 0, sum_ms: 0 };
         let mut sums = vec![vec![none; BUCKETS]; values.len()];
         walk(&mut reader, &[Part::days(since, Hour::MAX)], &groups, |counted| {
-            let version = usize::try_from(counted.group).ok().and_then(|group| sums.get_mut(group));
-            if let Some(buckets) = version {
-                let sum = &mut buckets[StartupTimes::bucket(counted.up_to_ms)];
-                sum.starts += counted.starts;
-                sum.sum_ms += counted.sum_ms;
-            }
+            let sum = &mut sums[counted.group][counted.bucket];
+            sum.starts += counted.starts;
+            sum.sum_ms += counted.sum_ms;
         })
         .await?;
         Ok(values.into_iter().zip(sums).filter_map(|(value, sums)| Some((value?, sums))).collect())
@@ -96,9 +97,6 @@ impl Database {
     /// They must be in order and different. Returns those of each stretch, and those of each group in all
     /// of them.
     ///
-    /// The rows of time are read on two connections: many rows become few numbers, and it is the database
-    /// that adds them up.
-    ///
     /// # Errors
     /// The database's error.
     pub async fn startup_between(
@@ -106,35 +104,13 @@ impl Database {
         moments: &[Moment],
         groups: &Groups,
     ) -> Result<(Vec<StartupTimes>, Vec<StartupTimes>)> {
-        let parts = stretches(moments).into_iter().filter(|part| part.stretch > 0);
-        let halves: (Vec<Part>, Vec<Part>) = parts.partition(|part| part.stretch % 2 == 0);
-        let (even, odd) = tokio::try_join!(
-            self.add_up(&halves.0, moments.len(), groups),
-            self.add_up(&halves.1, moments.len(), groups),
-        )?;
-        let sum = |a: Vec<StartupTimes>, b: Vec<StartupTimes>| {
-            a.into_iter().zip(b).map(|(a, b)| a.plus(&b)).collect()
-        };
-        Ok((sum(even.0, odd.0), sum(even.1, odd.1)))
-    }
-
-    /// Startup times of some parts: by stretch, and by group.
-    async fn add_up(
-        &self,
-        parts: &[Part],
-        stretches: usize,
-        groups: &Groups,
-    ) -> Result<(Vec<StartupTimes>, Vec<StartupTimes>)> {
-        let mut by_stretch = vec![StartupTimes::default(); stretches];
+        let mut parts = stretches(moments);
+        parts.retain(|part| part.stretch > 0);
+        let mut by_stretch = vec![StartupTimes::default(); moments.len()];
         let mut by_group = vec![StartupTimes::default(); group_count(groups)];
-        walk(&mut *self.reader().await?, parts, groups, |counted| {
-            let Counted { stretch, group, up_to_ms, starts, sum_ms } = counted;
-            let at = |place: i64| usize::try_from(place).ok();
-            let stretch = at(stretch - 1).and_then(|place| by_stretch.get_mut(place));
-            let group = at(group).and_then(|place| by_group.get_mut(place));
-            for startup in [stretch, group].into_iter().flatten() {
-                startup.add(up_to_ms, starts, sum_ms);
-            }
+        walk(&mut *self.reader().await?, &parts, groups, |counted| {
+            by_stretch[counted.stretch - 1].add(counted.bucket, counted.starts, counted.sum_ms);
+            by_group[counted.group].add(counted.bucket, counted.starts, counted.sum_ms);
         })
         .await?;
         Ok((by_stretch, by_group))
@@ -149,38 +125,52 @@ async fn read(
     table: &mut Table<StartupTimes>,
 ) -> sqlx::Result<()> {
     walk(connection, parts, groups, |counted| {
-        if let Some(startup) = cell(table, counted.group, counted.stretch) {
-            startup.add(counted.up_to_ms, counted.starts, counted.sum_ms);
-        }
+        let cell = &mut table[counted.group][counted.stretch];
+        cell.add(counted.bucket, counted.starts, counted.sum_ms);
     })
     .await
 }
 
 /// Starts of a bucket in a stretch, of the profiles of a group.
 struct Counted {
-    stretch: i64,
-    group: i64,
-    up_to_ms: i64,
+    stretch: usize,
+    group: usize,
+    bucket: usize,
     starts: u64,
     sum_ms: u64,
 }
 
-/// Visits the starts of each bucket in some parts of time.
+/// Visits the starts of each bucket in some parts of time, which follow each other.
 async fn walk(
     connection: &mut SqliteConnection,
     parts: &[Part],
     groups: &Groups,
     mut visit: impl FnMut(Counted),
 ) -> sqlx::Result<()> {
-    let (parts, members) = (json::encode(parts)?, json::encode(groups)?);
+    let mut snapshot = connection.begin().await?;
+    let (packed, rows) = split_packed(parts, packed_until(&mut snapshot).await?);
+    let group_of = GroupOf::new(groups);
+    packed_days(&mut snapshot, Column::StartupTimes, &packed, |part, day| {
+        let stretch = part.stretch;
+        Ok(unpack_buckets(day, |row| {
+            let PackedBucket { profile, bucket, starts, sum_ms } = row;
+            if let Some(group) = group_of.get(profile) {
+                visit(Counted { stretch, group, bucket, starts, sum_ms });
+            }
+        })?)
+    })
+    .await?;
+    let (parts, members) = (json::encode(&rows)?, json::encode(groups)?);
     let mut rows =
-        sqlx::query_file!("src/storage/read/startup.sql", parts, members).fetch(connection);
+        sqlx::query_file!("src/storage/read/startup.sql", parts, members).fetch(&mut *snapshot);
     while let Some(row) = rows.try_next().await? {
+        let Ok(stretch) = usize::try_from(row.stretch) else { continue };
         for (number, starts, sum_ms) in json::decode::<Vec<(i64, i64, i64)>>(&row.cells)? {
-            let (group, up_to_ms) = (number / CELLS_PER_GROUP, number % CELLS_PER_GROUP);
+            let bucket = StartupTimes::bucket(number % CELLS_PER_GROUP);
+            let Ok(group) = usize::try_from(number / CELLS_PER_GROUP) else { continue };
             // A cell that is below zero is a fault of its own, which `verify` reports.
             let [starts, sum_ms] = [starts, sum_ms].map(|count| u64::try_from(count).unwrap_or(0));
-            visit(Counted { stretch: row.stretch, group, up_to_ms, starts, sum_ms });
+            visit(Counted { stretch, group, bucket, starts, sum_ms });
         }
     }
     Ok(())

@@ -33,6 +33,33 @@ impl Part {
     }
 }
 
+/// Parts of packed days, and the others, where days before an hour are packed.
+pub fn split_packed(parts: &[Part], packed_until: Hour) -> (Vec<Part>, Vec<Part>) {
+    let (mut packed, mut rows) = (Vec::new(), Vec::new());
+    for part in parts {
+        let cut =
+            if part.span == 24 { packed_until.clamp(part.from, part.until) } else { part.from };
+        packed.push(Part { until: cut, ..*part });
+        rows.push(Part { from: cut, ..*part });
+    }
+    for parts in [&mut packed, &mut rows] {
+        parts.retain(|part| part.from < part.until);
+    }
+    (packed, rows)
+}
+
+/// The part that a day lies in, among parts that follow each other.
+pub fn part_of_day(parts: &[Part], day: i64) -> Option<&Part> {
+    let day = Hour::new(day);
+    let place = parts.partition_point(|part| part.until <= day);
+    parts.get(place).filter(|part| part.from <= day)
+}
+
+/// First hour of some parts that follow each other, and the first one after them.
+pub fn bounds(parts: &[Part]) -> Option<(i64, i64)> {
+    Some((parts.first()?.from.number(), parts.last()?.until.number()))
+}
+
 /// All time, and the stretches from each of `moments` to the next.
 ///
 /// They are read backwards, since nearly all questions are about the latest part of the history.
@@ -110,5 +137,24 @@ mod tests {
                 part(2, 24, 120, max),
             ]
         );
+    }
+
+    #[test]
+    fn days_before_an_hour_are_packed() {
+        let parts = stretches(&[Moment::At(Hour::new(24)), Moment::At(Hour::new(47)), Moment::Now]);
+        let (packed, rows) = split_packed(&parts, Hour::new(72));
+        let days = |parts: &[Part]| -> Vec<_> {
+            parts.iter().map(|p| (p.stretch, p.span, p.from.number(), p.until.number())).collect()
+        };
+        let (min, max) = (Hour::MIN.number(), Hour::MAX.number());
+        assert_eq!(days(&packed), [(2, 24, 48, 72)]);
+        assert_eq!(
+            days(&rows),
+            [(0, 0, min, max), (1, 1, 24, 47), (2, 1, 47, 48), (2, 24, 72, max)]
+        );
+        assert_eq!(bounds(&packed), Some((48, 72)));
+        assert_eq!(part_of_day(&packed, 48), Some(&packed[0]));
+        assert_eq!(part_of_day(&packed, 72), None);
+        assert_eq!(part_of_day(&packed, 24), None);
     }
 }

@@ -35,6 +35,29 @@ pub fn groups_by(
     (groups.collect(), values)
 }
 
+/// The group of each profile, found by its number.
+#[derive(Debug)]
+pub struct GroupOf(Vec<Option<usize>>);
+
+impl GroupOf {
+    /// The groups by profile. Numbers of profiles are few and dense.
+    pub fn new(groups: &Groups) -> Self {
+        let numbers = groups.iter().filter_map(|(profile, _)| usize::try_from(*profile).ok());
+        let mut of = vec![None; numbers.max().map_or(0, |most| most + 1)];
+        for (profile, group) in groups {
+            if let Some(place) = usize::try_from(*profile).ok().and_then(|at| of.get_mut(at)) {
+                *place = Some(*group);
+            }
+        }
+        Self(of)
+    }
+
+    /// The group of a profile, if it is wanted.
+    pub fn get(&self, profile: usize) -> Option<usize> {
+        self.0.get(profile).copied().flatten()
+    }
+}
+
 /// The cell whose place the database returned.
 pub fn cell<T>(table: &mut Table<T>, row: i64, column: i64) -> Option<&mut T> {
     let (row, column) = (usize::try_from(row).ok()?, usize::try_from(column).ok()?);

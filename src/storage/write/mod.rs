@@ -4,6 +4,7 @@
 mod fleet;
 mod index_reports;
 mod labels;
+mod pack_days;
 mod quarantines;
 mod record_samples;
 mod report_ids;

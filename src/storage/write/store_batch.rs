@@ -6,8 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::{Labels, Open, labels::Seen};
 use crate::{
-    domain::{Report, ReportKind},
-    storage::{instance_key, json, profiles::Profiles},
+    domain::{Hour, Report, ReportKind},
+    storage::{instance_key, json, packed_days::unpack_from, profiles::Profiles},
 };
 
 /// A transaction, for batches that change nothing about values, which is nearly all, and for others.
@@ -78,6 +78,13 @@ impl Open {
         keys: Option<String>,
         reports: impl Iterator<Item = (i64, &Report)>,
     ) -> sqlx::Result<bool> {
+        // Days are packed on this connection alone, or while no other process imports.
+        let mut earliest = i64::MAX;
+        let reports = reports.inspect(|(received_at, _)| {
+            if *received_at >= 0 {
+                earliest = earliest.min(*received_at);
+            }
+        });
         let mut aside = Vec::new();
         let (count, rows) = if self.set_aside.is_empty() {
             self.rows(reports).await?
@@ -86,6 +93,9 @@ impl Open {
             (kept, aside) = self.set_aside(reports).await?;
             self.rows(kept.into_iter()).await?
         };
+        if earliest < self.packed_until_ms {
+            unpack_from(&mut self.connection, Hour::of_ms(earliest)).await?;
+        }
         let with_values = self.labels.has_changes();
         let program = if with_values { program.with_values } else { program.alone };
         let aside = encode_some(&aside)?;

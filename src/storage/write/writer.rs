@@ -47,6 +47,10 @@ pub struct Open {
     pub thinned: Option<Hour>,
     /// Hours that the next transaction rolls up.
     pub hours_at_a_time: i64,
+    /// Days that the next transaction packs.
+    pub days_at_a_time: usize,
+    /// Time before which days may be packed, in milliseconds since 1970; `i64::MAX` if it is not known.
+    pub packed_until_ms: i64,
     /// Number of unindexed reports; larger than possible where it is not known.
     pub unindexed: usize,
 }
@@ -219,6 +223,8 @@ impl Writer {
                 fleet: None,
                 thinned: None,
                 hours_at_a_time: 1,
+                days_at_a_time: 1,
+                packed_until_ms: i64::MAX,
                 unindexed: usize::MAX,
             });
         }

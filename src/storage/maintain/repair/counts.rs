@@ -9,6 +9,7 @@ use super::super::{
     count_changes::{CountChanges, StartupChanges, add_counts, add_startups},
     pace::Pace,
 };
+use crate::{domain::Hour, storage::packed_days};
 
 /// Adds what is missing of the counts. Returns how many were wrong.
 pub async fn repair_counts(
@@ -72,6 +73,15 @@ pub async fn repair_startups(
     .await?;
     drop_differences(connection).await?;
     Ok(all)
+}
+
+/// Has all days packed anew where one differs from its rows. Returns how many did.
+pub async fn repair_packed_days(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let differences = packed_days::differences(connection).await?;
+    if differences > 0 {
+        packed_days::unpack_from(connection, Hour::new(0)).await?;
+    }
+    Ok(differences)
 }
 
 /// Runs a program that makes `temp.differences`, on one state of the database.

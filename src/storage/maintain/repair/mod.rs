@@ -9,7 +9,7 @@ mod relabel;
 use sqlx::Connection as _;
 
 use self::{
-    counts::{repair_counts, repair_startups},
+    counts::{repair_counts, repair_packed_days, repair_startups},
     instances::{repair_activity, repair_instances, repair_lists},
     relabel::relabel,
 };
@@ -30,6 +30,7 @@ pub async fn repair(
     let connection = &mut open.connection;
     let mut repaired = repair_counts(connection, pace).await?;
     repaired += repair_startups(connection, pace).await?;
+    repaired += repair_packed_days(connection).await?;
     repaired += repair_lists(connection, pace).await?;
     repaired += repair_instances(connection, pace).await?;
     repaired += repair_activity(connection, now, pace).await?;
