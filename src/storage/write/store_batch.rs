@@ -94,7 +94,9 @@ impl Open {
             self.rows(kept.into_iter()).await?
         };
         if earliest < self.packed_until_ms {
-            unpack_from(&mut self.connection, Hour::of_ms(earliest)).await?;
+            let hour = Hour::of_ms(earliest);
+            unpack_from(&mut self.connection, hour).await?;
+            self.packed_until_ms = hour.day().start_ms();
         }
         let with_values = self.labels.has_changes();
         let program = if with_values { program.with_values } else { program.alone };
