@@ -151,6 +151,29 @@ mod tests {
         assert!(verdict.is_clean(), "{verdict:?}");
     }
 
+    /// A day that is packed follows its rows into other buckets.
+    #[tokio::test]
+    async fn a_packed_day_follows_its_bounds() {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        let database = Database::open(&url).await.unwrap();
+        let mut writer = database.writer();
+        let next_day = BEGIN + SignedDuration::from_hours(24);
+        writer.close_hours(BEGIN).await.unwrap();
+        writer.store(BEGIN, &[start("a", 2300)]).await.unwrap();
+        // That of an older version, which has no bound of 2.5 s.
+        execute(&mut writer, "DELETE FROM startup_bounds WHERE up_to_ms = 2500;").await;
+        writer.close_hours(next_day).await.unwrap();
+        assert_eq!(starts(&database).await, [(3000, 1)]);
+        writer.close().await.unwrap();
+        database.close().await;
+
+        let database = Database::open(&url).await.unwrap();
+        assert_eq!(starts(&database).await, [(2500, 1)]);
+        let verdict = database.verify(next_day).await.unwrap();
+        assert!(verdict.is_clean(), "{verdict:?}");
+    }
+
     #[tokio::test]
     async fn a_cell_below_zero_fails_no_query() {
         let folder = TempDir::new().unwrap();
