@@ -19,13 +19,31 @@ const LIMITS: [u32; 2] = [100, 1000];
 
 /// Order of the numbers of reports in time.
 #[derive(Debug, Clone, Copy)]
-enum Order {
+pub enum Order {
     /// As a server receives them.
     Received,
     /// A quarter is an older history that was imported after the others.
     ImportedLater,
     /// A history that was imported in no order at all.
     Scattered,
+}
+
+impl Order {
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            ("received", Self::Received),
+            ("imported-later", Self::ImportedLater),
+            ("scattered", Self::Scattered),
+        ]
+        .into_iter()
+        .find_map(|(name, order)| (name == word).then_some(order))
+    }
+}
+
+/// Makes a history in a file, which can then be measured again and again.
+pub fn make(size: u64, order: Order, file: &Path) {
+    let reports = Runtime::new().unwrap().block_on(fill(file, size, order));
+    println!("{reports} reports, numbers {order:?}");
 }
 
 /// Measures over made-up histories.

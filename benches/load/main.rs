@@ -6,6 +6,7 @@
 //! cargo bench --bench load -- ingest OTHER   # of another binary, such as the static one
 //! cargo bench --bench load -- reads 10000 1000000
 //! cargo bench --bench load -- deployments [REPORTS|FILE]   # each filter; over a database that is there
+//! cargo bench --bench load -- deployments make received|imported-later|scattered FILE REPORTS
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
 //! cargo bench --bench load -- upkeep [REPORTS]         # a correction beside reports
 //! cargo bench --bench load -- compare OTHER [ingest|reads|panels|all] [PAIRS [INSTALLATIONS]]
@@ -32,7 +33,7 @@ mod upkeep;
 
 use std::{env, path::Path};
 
-use self::compare::Part;
+use self::{compare::Part, deployments::Order};
 
 /// Installations of the fleet whose panels are measured.
 const INSTALLATIONS: u32 = 100_000;
@@ -59,6 +60,10 @@ fn main() {
             Ok(size) => deployments::run(size),
             Err(_) => deployments::measure(Path::new(word)),
         },
+        ["deployments", "make", order, file, size] => {
+            let order = Order::from_word(order).unwrap();
+            deployments::make(size.parse().unwrap(), order, Path::new(file));
+        }
         ["panels"] => panels::run(INSTALLATIONS),
         ["upkeep"] => upkeep::run(1_000_000),
         ["upkeep", size] => upkeep::run(size.parse().unwrap()),

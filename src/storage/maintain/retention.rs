@@ -44,6 +44,11 @@ impl Writer {
             .await?
             .rows_affected();
             sqlx::query!(
+                "DELETE FROM report_blocks WHERE block < (SELECT min(id) FROM reports) / 4096"
+            )
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query!(
                 "UPDATE watermarks SET position = max(position, ?) WHERE name = 'pruned'",
                 last
             )

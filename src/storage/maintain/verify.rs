@@ -30,7 +30,7 @@ impl Verdict {
 
 impl Database {
     /// Compares the counts, the startup times, the instances, the activity, the totals, the reports by
-    /// profile and the windows of the calendar with a recount, and has SQLite check the file. Reads everything: minutes
+    /// profile, the hours of blocks and the windows of the calendar with a recount, and has SQLite check the file. Reads everything: minutes
     /// for ten million reports.
     ///
     /// # Errors
@@ -69,6 +69,9 @@ impl Database {
             sqlx::query_file_scalar!("src/storage/maintain/verify_reports_by_profile.sql")
                 .fetch_one(&mut *snapshot)
                 .await?;
+        let blocks = sqlx::query_file_scalar!("src/storage/maintain/verify_report_blocks.sql")
+            .fetch_one(&mut *snapshot)
+            .await?;
         let calendar = differences(&mut snapshot).await?;
         let orders = sqlx::query!(
             r#"SELECT EXISTS (SELECT 1 FROM quarantines WHERE state = 'applying') AS "applying!: bool",
@@ -107,6 +110,7 @@ impl Database {
                 ("instances against reports", instances),
                 ("activity and totals against instances", activity),
                 ("reports by profile against reports", by_profile),
+                ("hours of blocks against reports", blocks),
                 ("windows of the calendar against reports", calendar),
                 ("reports without a profile", profiles),
                 ("findings of SQLite's integrity check", i64::try_from(file).unwrap_or(i64::MAX)),

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use sqlx::Connection as _;
 
-use super::{newest_reports::dated, numbers_of_time::numbers_of_time};
+use super::{
+    newest_reports::dated,
+    numbers_of_time::{Received, numbers_of_time},
+};
 use crate::{
     domain::{Dimension, InstanceId, Profile, Report, ReportKind, Selection, Value},
     storage::{Database, Record, Result, instance_key, json, profiles::find},
@@ -29,8 +32,8 @@ impl Database {
         .fetch_one(&mut *snapshot)
         .await?;
         let (first, last) = (stored.first.unwrap_or(1), stored.last.unwrap_or(0));
-        let Selection { from, until, .. } = selection;
-        let (from, until) = numbers_of_time(&mut snapshot, *from, *until, None).await?;
+        let received = Received::new(selection.from, selection.until);
+        let (from, until) = numbers_of_time(&mut snapshot, received).await?;
         Ok((first.max(from).saturating_sub(1), last.min(until)))
     }
 

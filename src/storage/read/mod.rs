@@ -50,7 +50,6 @@ mod tests {
         let database = Database::open(&url).await.unwrap();
         for (statement, table) in [
             (include_str!("starts_at.sql"), "rollups"),
-            (include_str!("numbers_of_time.sql"), "rollups"),
             (include_str!("startup.sql"), "startup_times"),
             (include_str!("timeseries.sql"), "rollups"),
         ] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::numbers_of_time::numbers_of_time;
+use super::numbers_of_time::{Received, newest_numbers};
 use crate::{
     domain::{Dimension, InstanceId, Profile, ReportKind},
     storage::{
@@ -74,12 +74,11 @@ impl Database {
         }
         let mut search = Search {
             snapshot: &mut snapshot,
-            since: filter.since.map_or(i64::MIN, Timestamp::as_millisecond),
-            until: filter.until.map_or(i64::MAX, Timestamp::as_millisecond),
+            received: Received::new(filter.since, filter.until),
             heartbeats: i64::from(!filter.starts_only),
             profiles: wanted.as_ref().map(json::encode).transpose()?,
         };
-        let rows = search.newest(filter, i64::from(limit)).await?;
+        let rows = search.newest(filter.before, i64::from(limit)).await?;
         let report = |row: &Row| row.report(Arc::clone(find(&profiles, row.profile)?));
         Ok(rows.iter().filter_map(report).collect())
     }
@@ -106,9 +105,7 @@ impl ReportFilter {
 /// Search in a snapshot, with the filter as the statements take it.
 struct Search<'a> {
     snapshot: &'a mut SqliteConnection,
-    /// Time of receipt in milliseconds, from the one to before the other.
-    since: i64,
-    until: i64,
+    received: Received,
     /// 1 if heartbeats are wanted, else 0.
     heartbeats: i64,
     /// Wanted profiles as a JSON array; `None` is all.
@@ -116,43 +113,58 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// A common profile is found among the newest numbers. What a scan of these does not find comes out
-    /// of the lists by profile.
-    async fn newest(&mut self, filter: &ReportFilter, limit: i64) -> sqlx::Result<Vec<Row>> {
-        let (first, last) = self.numbers(filter).await?;
-        if self.profiles.is_none() {
-            return self.scan(first, last, limit).await;
-        }
+    /// Unindexed reports are in no list and of no block, but few.
+    async fn newest(&mut self, before: Option<i64>, limit: i64) -> sqlx::Result<Vec<Row>> {
         let stored = sqlx::query!(
             r#"SELECT position AS indexed, (SELECT max(id) FROM reports) AS "last: i64"
                FROM watermarks WHERE name = 'indexed'"#
         )
         .fetch_one(&mut *self.snapshot)
         .await?;
+        let last = before.map_or(i64::MAX, |before| before.saturating_sub(1));
         let last = last.min(stored.last.unwrap_or(0));
-        // Unindexed reports are in no list.
-        let mut listed = last.saturating_sub(SHORT_SCAN).min(stored.indexed);
-        let mut found = self.scan(first.max(listed + 1), last, limit).await?;
-        let mut missing = limit - count(&found);
-        if missing > 0 && count(&found) * (LONG_SCAN / SHORT_SCAN) >= limit {
-            let past = last.saturating_sub(LONG_SCAN).min(listed);
-            found.extend(self.scan(first.max(past + 1), listed, missing).await?);
-            missing = limit - count(&found);
-            listed = past;
+        let mut found = Vec::new();
+        if last > stored.indexed {
+            found = self.scan(stored.indexed + 1, last, limit).await?;
         }
-        if missing > 0 {
-            found.extend(self.merge(first, listed, missing).await?);
+        let mut last = last.min(stored.indexed);
+        let mut common = true;
+        while count(&found) < limit
+            && let Some(numbers) = newest_numbers(self.snapshot, self.received, last).await?
+        {
+            let (first, missing) = (*numbers.start(), limit - count(&found));
+            found.extend(self.indexed(first, *numbers.end(), missing, &mut common).await?);
+            last = first - 1;
         }
         Ok(found)
     }
 
-    /// First and last number that a wanted report may have.
-    async fn numbers(&mut self, filter: &ReportFilter) -> sqlx::Result<(i64, i64)> {
-        let before = filter.before.map_or(i64::MAX, |before| before.saturating_sub(1));
-        let profiles = self.profiles.as_deref();
-        let (first, last) =
-            numbers_of_time(self.snapshot, filter.since, filter.until, profiles).await?;
-        Ok((first, last.min(before)))
+    /// The newest indexed reports between two numbers. Where the wanted profiles are `common`, they are found among
+    /// the newest numbers. What a scan of these does not find comes out of the lists by profile.
+    async fn indexed(
+        &mut self,
+        first: i64,
+        last: i64,
+        limit: i64,
+        common: &mut bool,
+    ) -> sqlx::Result<Vec<Row>> {
+        if self.profiles.is_none() {
+            return self.scan(first, last, limit).await;
+        }
+        let (mut found, mut listed) = (Vec::new(), last);
+        for numbers in [SHORT_SCAN, LONG_SCAN] {
+            if !*common || count(&found) == limit {
+                break;
+            }
+            let past = last.saturating_sub(numbers).max(first - 1);
+            found.extend(self.scan(past + 1, listed, limit - count(&found)).await?);
+            listed = past;
+            *common = count(&found) * (LONG_SCAN / SHORT_SCAN) >= limit;
+        }
+        if count(&found) < limit && listed >= first {
+            found.extend(self.merge(first, listed, limit - count(&found)).await?);
+        }
+        Ok(found)
     }
 
     /// The newest reports between two numbers, out of all reports.
@@ -162,8 +174,8 @@ impl Search<'_> {
             "src/storage/read/newest_reports.sql",
             first,
             last,
-            self.since,
-            self.until,
+            self.received.from,
+            self.received.until,
             limit,
             self.heartbeats,
             self.profiles
@@ -179,8 +191,8 @@ impl Search<'_> {
             "src/storage/read/newest_reports_of_profiles.sql",
             first,
             last,
-            self.since,
-            self.until,
+            self.received.from,
+            self.received.until,
             limit,
             self.heartbeats,
             self.profiles
@@ -232,7 +244,7 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::{
-        domain::{Dimension, Report, ReportBody, ReportKind},
+        domain::{Correction, Dimension, Hour, Report, ReportBody, ReportKind, undated},
         storage::{Database, ReportFilter, StoredReport, Writer},
     };
 
@@ -240,7 +252,7 @@ mod tests {
     const VERSIONS: [&str; 3] = ["v11.0.0", "v11.1.0", "v11.2.0"];
     const ARCHITECTURES: [&str; 2] = ["aarch64", "x86_64"];
 
-    /// Reports that are stored together, each with its time in minutes.
+    /// Reports that are stored together, each with its time in minutes; one below 0 is no date.
     #[derive(Debug, Clone)]
     struct Batch {
         /// Numbers that are left out after it: few, or more than a scan covers.
@@ -251,7 +263,7 @@ mod tests {
 
     prop_compose! {
         fn report()(
-            minute in 0..60_000_i64,
+            minute in prop_oneof![9 => 0..60_000_i64, 1 => Just(-1)],
             version in select(&VERSIONS),
             architecture in select(&ARCHITECTURES),
             heartbeat in any::<bool>(),
@@ -279,6 +291,25 @@ mod tests {
                 reports.sort_by_key(|(minute, _)| *minute);
             }
             Batch { skipped, reports, indexed }
+        }
+    }
+
+    prop_compose! {
+        fn correction()(
+            after_report in 0..40_000_i64,
+            reports in 1..40_000_i64,
+            from in 0..60_000_i64,
+            shift in -30_000..30_000_i64,
+        ) -> Correction {
+            Correction {
+                after_report,
+                last_report: after_report + reports,
+                from_ms: at(from).as_millisecond(),
+                until_ms: at(60_000).as_millisecond(),
+                shift_ms: shift * 60_000,
+                earliest_ms: at(0).as_millisecond(),
+                latest_ms: at(60_000).as_millisecond(),
+            }
         }
     }
 
@@ -310,7 +341,9 @@ mod tests {
         let has = |wanted: &Option<String>, dimension| {
             wanted.as_ref().is_none_or(|value| **value == **report.profile.get(dimension))
         };
-        filter.before.is_none_or(|before| report.id < before)
+        let is_any_time = filter.since.is_none() && filter.until.is_none();
+        (is_any_time || report.received_at.is_some())
+            && filter.before.is_none_or(|before| report.id < before)
             && has(&filter.image_version, Dimension::ImageVersion)
             && has(&filter.architecture, Dimension::Architecture)
             && filter.since.is_none_or(|since| report.received_at >= Some(since))
@@ -322,10 +355,10 @@ mod tests {
         let mut writer = database.writer();
         for batch in batches {
             let stored = writer.run(async |open| {
-                let reports = batch
-                    .reports
-                    .iter()
-                    .map(|(minute, report)| (at(*minute).as_millisecond(), report));
+                let reports = batch.reports.iter().map(|(minute, report)| {
+                    let dated = (*minute >= 0).then(|| at(*minute).as_millisecond());
+                    (dated.unwrap_or(undated(0)), report)
+                });
                 open.store_batch(reports).await?;
                 sqlx::query("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'reports'")
                     .bind(batch.skipped)
@@ -340,8 +373,27 @@ mod tests {
         writer
     }
 
+    async fn correct(database: &Database, writer: &mut Writer, correction: Correction) {
+        let ordered = writer.run(async |open| {
+            open.index_all().await?;
+            sqlx::query("INSERT INTO corrections VALUES (1, ?, ?, ?, ?, ?, ?, ?, 0)")
+                .bind(correction.after_report)
+                .bind(correction.last_report)
+                .bind(correction.from_ms)
+                .bind(correction.until_ms)
+                .bind(correction.shift_ms)
+                .bind(correction.earliest_ms)
+                .bind(correction.latest_ms)
+                .execute(&mut open.connection)
+                .await
+        });
+        ordered.await.unwrap();
+        database.clone().correct(Hour::of(at(60_000))).await.unwrap();
+    }
+
     async fn check(
         batches: Vec<Batch>,
+        correction: Option<Correction>,
         pruned: Option<i64>,
         questions: Vec<(ReportFilter, u32)>,
     ) -> Result<(), TestCaseError> {
@@ -349,6 +401,9 @@ mod tests {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let mut writer = stored(&database, &batches).await;
+        if let Some(correction) = correction {
+            correct(&database, &mut writer, correction).await;
+        }
         if let Some(minute) = pruned {
             writer.prune(at(minute)).await.unwrap();
         }
@@ -373,11 +428,12 @@ mod tests {
         #[test]
         fn every_filter_finds_the_newest_reports_that_pass(
             batches in vec(batch(), 1..16),
+            correction in proptest::option::weighted(0.3, correction()),
             pruned in prop_oneof![3 => Just(None), 1 => (0..60_000_i64).prop_map(Some)],
             questions in vec((filter(), select(&[1, 2, 5, 1000])), 40),
         ) {
             let runtime = tokio::runtime::Runtime::new().unwrap();
-            runtime.block_on(check(batches, pruned, questions))?;
+            runtime.block_on(check(batches, correction, pruned, questions))?;
         }
     }
 }

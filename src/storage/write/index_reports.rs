@@ -3,6 +3,9 @@
 use super::{Open, fleet::last_end};
 use crate::domain::Hour;
 
+/// Numbers of a block of `report_blocks`.
+pub const NUMBERS_OF_BLOCK: i64 = 4096;
+
 impl Open {
     /// Indexes all reports, or those of the hours whose predecessors are closed.
     pub async fn index(&mut self, now: Hour) -> sqlx::Result<()> {
@@ -78,6 +81,7 @@ impl Open {
         self.fleet = None;
         sqlx::query_file!(
             "src/storage/write/index_reports.sql",
+            last,
             last,
             last,
             last,

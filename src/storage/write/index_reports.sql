@@ -71,6 +71,15 @@ FROM reports
 WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?
 ORDER BY profile, id;
 
+INSERT OR ROLLBACK INTO report_blocks (block, first_hour, last_hour)
+SELECT id / 4096, min(received_at) / 3600000, max(received_at) / 3600000
+FROM reports
+WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?
+GROUP BY 1
+ON CONFLICT DO UPDATE SET
+    first_hour = min(first_hour, excluded.first_hour),
+    last_hour = max(last_hour, excluded.last_hour);
+
 INSERT OR ROLLBACK INTO startup_times (span, period, profile, up_to_ms, starts, sum_ms)
 SELECT span, iif(span = 0, 0, hour - hour % span), profile, up_to_ms, starts, sum_ms
 FROM (

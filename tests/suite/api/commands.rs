@@ -254,6 +254,8 @@ fn verify_reports_a_count_that_is_wrong() {
         ("UPDATE startup_times SET sum_ms = 2 WHERE span = 1", "startup times against reports"),
         ("INSERT INTO startup_times VALUES (0, 0, 1, 100, 1, 1)", "startup times against reports"),
         ("DELETE FROM reports_by_profile", "reports by profile"),
+        ("DELETE FROM report_blocks", "hours of blocks"),
+        ("UPDATE report_blocks SET last_hour = first_hour - 1", "hours of blocks"),
         ("UPDATE instances SET reports = 2", "instances against reports"),
         ("UPDATE totals SET instances = 2", "activity and totals"),
     ] {

@@ -324,6 +324,8 @@ async fn a_repair_makes_everything_anew_that_is_derived() {
         "DELETE FROM startup_times",
         "DELETE FROM reports_by_profile WHERE report % 2 = 0",
         "INSERT INTO reports_by_profile VALUES (1, 1000000)",
+        "DELETE FROM report_blocks",
+        "UPDATE report_blocks SET first_hour = last_hour + 1000, last_hour = 1000000",
         "UPDATE instances SET reports = 2, last_seen = last_seen - 100000, profile = 1",
         "DELETE FROM instances WHERE hex(id) LIKE '%D'",
         "INSERT INTO instances VALUES (x'00616263', 1, 1, 1, 1, 1)",

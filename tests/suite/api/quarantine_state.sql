@@ -28,4 +28,10 @@ FROM reports JOIN named ON named.id = profile
 UNION ALL
 SELECT 'listed ' || concat_ws(' ', name, count(*))
 FROM reports_by_profile JOIN named ON named.id = profile GROUP BY name
+UNION ALL
+SELECT 'blocks that leave reports out ' || count(*)
+FROM measured_blocks AS measured LEFT JOIN report_blocks AS stored USING (block)
+WHERE (
+    stored.first_hour <= measured.first_hour AND stored.last_hour >= measured.last_hour
+) IS NOT TRUE
 ORDER BY 1

@@ -49,6 +49,43 @@ pub async fn repair_lists(connection: &mut SqliteConnection, pace: &mut Pace) ->
     .await
 }
 
+/// Measures the blocks of numbers anew. Returns how many were wrong or too wide. Another process may index reports
+/// of the last one meanwhile.
+pub async fn repair_blocks(
+    connection: &mut SqliteConnection,
+    pace: &mut Pace,
+) -> sqlx::Result<i64> {
+    find(
+        connection,
+        "DROP TABLE IF EXISTS temp.differences;
+         CREATE TEMP TABLE differences AS
+         SELECT measured.block, measured.first_hour, measured.last_hour,
+             block < (SELECT position / 4096 FROM watermarks WHERE name = 'indexed') AS is_full
+         FROM measured_blocks AS measured
+         LEFT JOIN report_blocks AS stored USING (block)
+         WHERE (measured.first_hour, measured.last_hour)
+             IS NOT (stored.first_hour, stored.last_hour);",
+    )
+    .await?;
+    steps(
+        connection,
+        pace,
+        [
+            "DELETE FROM report_blocks WHERE block IN (
+                 SELECT block FROM temp.differences
+                 WHERE rowid > ? AND rowid <= ? AND is_full
+             )",
+            "INSERT INTO report_blocks
+             SELECT block, first_hour, last_hour FROM temp.differences
+             WHERE rowid > ? AND rowid <= ?
+             ON CONFLICT DO UPDATE SET
+                 first_hour = min(first_hour, excluded.first_hour),
+                 last_hour = max(last_hour, excluded.last_hour)",
+        ],
+    )
+    .await
+}
+
 /// Counts all instances anew. Returns how many were wrong.
 pub async fn repair_instances(
     connection: &mut SqliteConnection,

@@ -10,7 +10,7 @@ use sqlx::Connection as _;
 
 use self::{
     counts::{repair_counts, repair_packed_days, repair_startups},
-    instances::{repair_activity, repair_instances, repair_lists},
+    instances::{repair_activity, repair_blocks, repair_instances, repair_lists},
     relabel::relabel,
 };
 use super::{
@@ -32,6 +32,7 @@ pub async fn repair(
     repaired += repair_startups(connection, pace).await?;
     repaired += repair_packed_days(connection).await?;
     repaired += repair_lists(connection, pace).await?;
+    repaired += repair_blocks(connection, pace).await?;
     repaired += repair_instances(connection, pace).await?;
     repaired += repair_activity(connection, now, pace).await?;
     let base = sqlx::query_scalar!(
