@@ -14,11 +14,13 @@ impl Error {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         const BUSY: u32 = 5;
-        const FULL: u32 = 13;
         matches!(self.0, sqlx::Error::PoolTimedOut)
-            || matches!(sqlite_code(&self.0), Some(BUSY | FULL))
+            || matches!(sqlite_code(&self.0), Some(BUSY | DISK_FULL))
     }
 }
+
+/// SQLite's result code where a file cannot grow.
+pub(super) const DISK_FULL: u32 = 13;
 
 /// SQLite's result code where it cannot open a file.
 pub(super) const CANNOT_OPEN: u32 = 14;

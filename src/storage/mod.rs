@@ -33,7 +33,7 @@ use sqlx::{
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use error::{CANNOT_OPEN, open_error, sqlite_code, write_error};
+use error::{CANNOT_OPEN, DISK_FULL, open_error, sqlite_code, write_error};
 pub use error::{Error, OpenError, Result};
 pub use locked::{ForgetError, Locked, forget_again};
 pub use maintain::{

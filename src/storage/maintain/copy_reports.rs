@@ -9,7 +9,8 @@ use super::{
     pace::Pace,
     record_file::RecordFile,
     reference::name_of_older_versions,
-    reference_row::{self, SourceRow},
+    reference_row::SourceRow,
+    reference_rows::ReferenceRows,
 };
 use crate::{
     clock::Clock,
@@ -62,13 +63,13 @@ const CACHE: &str = "PRAGMA cache_size = -4000";
 /// Reports to be copied.
 pub enum Source {
     /// The table of a reference server.
-    Reference(SqliteConnection),
+    Reference(ReferenceRows),
     /// A file that an export wrote.
     File(RecordFile),
 }
 
 impl Source {
-    /// The next rows after a number.
+    /// The next rows; those after a number where they are read in the order of their numbers.
     async fn read(
         &mut self,
         after: i64,
@@ -77,7 +78,7 @@ impl Source {
     ) -> std::result::Result<Vec<SourceRow>, ImportError> {
         Ok(match self {
             Self::Reference(source) => {
-                reference_row::read(source, after, rows, clock.now()).await.map_err(Error::from)?
+                source.read(after, rows, clock.now()).await.map_err(Error::from)?
             }
             Self::File(file) => file.read(rows)?,
         })
@@ -110,7 +111,7 @@ pub struct Copy {
     pace: Pace,
     /// Last row that an older version stored, which has noted no single rows.
     stored_before: i64,
-    /// Last row that was read.
+    /// Highest number of a row that was read.
     last: i64,
     moved: Moved,
 }
@@ -136,7 +137,7 @@ impl Copy {
 
     pub async fn begin(writer: &mut Writer, mut source: Source, pace: Pace) -> Result<Self> {
         let name = match &mut source {
-            Source::Reference(source) => Some(name_of_older_versions(source).await?),
+            Source::Reference(source) => Some(name_of_older_versions(source.source()).await?),
             Source::File(_) => None,
         };
         let stored_before = writer
@@ -160,7 +161,7 @@ impl Copy {
         })
     }
 
-    /// Last row that was read.
+    /// Highest number of a row that was read.
     pub const fn last(&self) -> i64 {
         self.last
     }
@@ -186,8 +187,8 @@ impl Copy {
         let mut read = async |after, rows| source.read(after, rows, clock).await;
         let mut some_are_known = false;
         let mut rows = read(*last, pace.rows()).await?;
-        while let Some(row) = rows.last() {
-            *last = row.number;
+        while let Some(highest) = rows.iter().map(|row| row.number).max() {
+            *last = highest.max(*last);
             let of_rows = rows.len() as u64;
             let alone = pace.is_alone();
             let (wanted, mut next) = (pace.rows(), None);

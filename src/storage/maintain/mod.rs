@@ -20,6 +20,7 @@ mod record_file;
 mod recount_calendar;
 mod reference;
 mod reference_row;
+mod reference_rows;
 mod repair;
 mod report_changes;
 mod retention;

@@ -8,11 +8,14 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOp
 use super::{
     copy_reports::{Copy, ImportError, Moved, Source},
     pace::Pace,
+    reference_rows::ReferenceRows,
 };
 use crate::{
     clock::Clock,
     domain::Hour,
-    storage::{CANNOT_OPEN, OpenError, Result, Writer, open_error, place::beside, sqlite_code},
+    storage::{
+        CANNOT_OPEN, Error, OpenError, Result, Writer, open_error, place::beside, sqlite_code,
+    },
 };
 
 /// Rows that SQLite's thread reads before the one that takes them: each change of threads takes as long
@@ -41,7 +44,8 @@ impl Writer {
         let Some(source) = open_source(&path).await? else {
             return Ok(None);
         };
-        let mut copy = Copy::begin(self, Source::Reference(source), Pace::alone()).await?;
+        let rows = ReferenceRows::new(source).await.map_err(Error::from)?;
+        let mut copy = Copy::begin(self, Source::Reference(rows), Pace::alone()).await?;
         loop {
             copy.go_on(self, clock, &on_moved).await?;
             self.finish_import(Hour::of(clock.now()), copy.pace()).await?;
@@ -68,7 +72,8 @@ impl Writer {
         let Some(source) = open_source(Path::new(file)).await? else {
             return Err(ImportError::NotReference(file.to_owned()));
         };
-        Copy::of_all(self, Source::Reference(source), alone, clock, on_moved).await
+        let rows = ReferenceRows::new(source).await.map_err(Error::from)?;
+        Copy::of_all(self, Source::Reference(rows), alone, clock, on_moved).await
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::TryStreamExt as _;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest as _, Sha256};
-use sqlx::SqliteConnection;
 
 use crate::{
     domain::{Dimension, Report, ReportBody, Value},
@@ -30,10 +28,23 @@ pub struct SourceRow {
     pub unproven: BTreeMap<Dimension, Value>,
 }
 
+/// Columns of a [`Row`], but for its place.
+pub const COLUMNS: &str = "id,
+    CAST(instance_id AS BLOB) AS instance_id,
+    CAST(image_version AS BLOB) AS image_version,
+    CAST(architecture AS BLOB) AS architecture,
+    CAST(container_runtime AS BLOB) AS container_runtime,
+    CAST(startup_time_ms AS INTEGER) AS startup_time_ms,
+    CAST(db_type AS BLOB) AS db_type,
+    CAST(telemetry_version AS BLOB) AS telemetry_version,
+    CAST(created_at AS BLOB) AS created_at";
+
 /// A row of the reference server's table. Its columns were declared without STRICT, so each may
 /// hold a value of any type: texts are read as bytes.
 #[derive(Debug, sqlx::FromRow)]
-struct Row {
+pub struct Row {
+    /// Its place in the table that it is read from.
+    pub place: i64,
     id: i64,
     instance_id: Option<Vec<u8>>,
     image_version: Option<Vec<u8>>,
@@ -45,41 +56,9 @@ struct Row {
     created_at: Option<Vec<u8>>,
 }
 
-/// The next rows after a number. The table is not part of our schema, so this query cannot be
-/// checked against it when compiled; the tests run it.
-pub async fn read(
-    source: &mut SqliteConnection,
-    after: i64,
-    rows: usize,
-    now: Timestamp,
-) -> sqlx::Result<Vec<SourceRow>> {
-    let mut found = sqlx::query_as(
-        "SELECT id,
-                CAST(instance_id AS BLOB) AS instance_id,
-                CAST(image_version AS BLOB) AS image_version,
-                CAST(architecture AS BLOB) AS architecture,
-                CAST(container_runtime AS BLOB) AS container_runtime,
-                CAST(startup_time_ms AS INTEGER) AS startup_time_ms,
-                CAST(db_type AS BLOB) AS db_type,
-                CAST(telemetry_version AS BLOB) AS telemetry_version,
-                CAST(created_at AS BLOB) AS created_at
-         FROM deployments WHERE id > ? ORDER BY id LIMIT ?",
-    )
-    .bind(after)
-    .bind(i64::try_from(rows).unwrap_or(i64::MAX))
-    .fetch(source);
-    let mut read: Vec<SourceRow> = Vec::with_capacity(rows);
-    while let Some(row) = found.try_next().await? {
-        let row: Row = row;
-        // A row without a usable time gets that of the row before it, if that is at hand.
-        let before = read.last().map_or(now.as_millisecond(), |row| row.received_at);
-        read.push(row.into_source_row(before));
-    }
-    Ok(read)
-}
-
 impl Row {
-    fn into_source_row(self, before: i64) -> SourceRow {
+    /// The report, at the time of the row `before` if it has none.
+    pub fn into_source_row(self, before: i64) -> SourceRow {
         let created = text(self.created_at.as_deref()).as_deref().and_then(created_at);
         let (number, key) = (self.id, self.key(created));
         let salvaged = self.body().salvage();
@@ -128,12 +107,12 @@ impl Row {
     }
 }
 
-fn text(bytes: Option<&[u8]>) -> Option<String> {
+pub fn text(bytes: Option<&[u8]>) -> Option<String> {
     bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// `YYYY-MM-DD HH:MM:SS` in UTC as SQLite's CURRENT_TIMESTAMP writes it, or RFC 3339.
-fn created_at(text: &str) -> Option<Timestamp> {
+pub fn created_at(text: &str) -> Option<Timestamp> {
     text.parse::<Timestamp>().ok().or_else(|| {
         text.parse::<DateTime>()
             .ok()?
