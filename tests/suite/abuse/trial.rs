@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, getpid, getrlimit, prlimit, setpriority_process, setrlimit,
+};
 use tempfile::TempDir;
 use tokio::{
     sync::{oneshot, watch},
@@ -102,11 +104,13 @@ impl Trial {
         let (stop, stopped) = oneshot::channel();
         let (sending, sent) = watch::channel(0);
         // Its own thread, so that the attack's own work does not count as the server's.
+        let attackers = threads();
         let honest = thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(report_until(stopped, address, &sending))
         });
+        yield_to_others(&attackers);
         let tally = Tally::default();
         Self { address, tally, server, folder, before, sent, stop, honest, _turn: turn }
     }
@@ -181,6 +185,24 @@ fn limit_files(server: &Server) {
     prlimit(process, Resource::Nofile, usual).unwrap();
     if own.current.is_some_and(|current| current < FILES) {
         setrlimit(Resource::Nofile, Rlimit { current: Some(FILES), maximum: own.maximum }).unwrap();
+    }
+}
+
+/// The threads of this process, but for the first one, which starts those of the next trial.
+fn threads() -> Vec<Pid> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+    let threads = names.map(|name| Pid::from_raw(name.parse().unwrap()).unwrap());
+    threads.filter(|thread| *thread != getpid()).collect()
+}
+
+/// Lets the threads of the attack use what the server and the honest client leave of the processors: an
+/// attack comes from other machines.
+fn yield_to_others(attackers: &[Pid]) {
+    const LEAST: i32 = 19;
+    for thread in attackers {
+        // A thread of another test may just have ended.
+        let _ = setpriority_process(Some(*thread), LEAST);
     }
 }
 
