@@ -25,7 +25,7 @@ pub const ANSWER_TIME_LIMIT: Duration = Duration::from_mins(1);
 pub(super) const FRESH: Duration = Duration::from_millis(20);
 /// Time after which an answer that is not taken may be given up for a new connection. Honest clients wait
 /// no longer for their turn.
-pub(super) const SLOW: Duration = Duration::from_millis(50);
+pub(super) const SLOW: Duration = Duration::from_millis(30);
 
 /// Part of an exchange in which a connection is. They follow each other in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
