@@ -1,10 +1,19 @@
 //! Times of `/deployments`, for each combination of its filters.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
-use mattermost_telemetry::{domain::Report, simulation::Fleet, storage::Database};
-use serde_json::Value;
+use mattermost_telemetry::{
+    clock::Clock,
+    domain::{Dimension, Report},
+    simulation::Fleet,
+    storage::Database,
+};
+use serde_json::{Value, json};
+use sqlx::{
+    ConnectOptions as _, Connection as _,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -24,7 +33,7 @@ pub enum Order {
     Received,
     /// A quarter is an older history that was imported after the others.
     ImportedLater,
-    /// A history that was imported in no order at all.
+    /// A table of a reference in no order of time, which was imported.
     Scattered,
 }
 
@@ -76,10 +85,60 @@ async fn fill(file: &Path, size: u64, order: Order) -> u64 {
         (settings.from + SignedDuration::from_secs(seconds), report)
     };
     let history = Fleet::new(settings).enumerate().map(time);
-    let reports = writer.import_reports(history, settings.until, |_| ()).await.unwrap();
+    let reports = if matches!(order, Order::Scattered) {
+        let source = file.with_extension("reference");
+        write_reference(&source, history).await;
+        let clock = Clock::from_fn(move || settings.until);
+        let path = source.to_str().unwrap();
+        let moved = writer.import_reference(path, true, &clock, |_| ()).await.unwrap();
+        fs::remove_file(source).unwrap();
+        moved.reports
+    } else {
+        writer.import_reports(history, settings.until, |_| ()).await.unwrap()
+    };
     writer.close().await.unwrap();
     database.close().await;
     reports
+}
+
+/// Writes a database of the reference server.
+async fn write_reference(file: &Path, history: impl Iterator<Item = (Timestamp, Report)>) {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    let options = options.journal_mode(SqliteJournalMode::Off).pragma("synchronous", "off");
+    let mut connection = options.connect().await.unwrap();
+    let schema = include_str!("../../tests/suite/support/reference_schema.sql");
+    sqlx::raw_sql(schema).execute(&mut connection).await.unwrap();
+    let mut history = history.peekable();
+    while history.peek().is_some() {
+        let rows: Vec<Value> =
+            history.by_ref().take(10_000).map(|row| reference_row(&row)).collect();
+        sqlx::query(
+            "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
+                 startup_time_ms, db_type, telemetry_version, created_at)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+                 value ->> 6, datetime(value ->> 7, 'unixepoch')
+             FROM json_each(?)",
+        )
+        .bind(Value::from(rows).to_string())
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+fn reference_row((at, report): &(Timestamp, Report)) -> Value {
+    let field = |dimension| &**report.profile.get(dimension);
+    json!([
+        *report.instance_id,
+        field(Dimension::ImageVersion),
+        field(Dimension::Architecture),
+        field(Dimension::ContainerRuntime),
+        report.startup_ms,
+        field(Dimension::DbType),
+        field(Dimension::TelemetryVersion),
+        at.as_second(),
+    ])
 }
 
 /// Prints the slowest combination of values for each time and limit.
