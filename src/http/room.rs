@@ -13,7 +13,10 @@ use super::{error::ApiError, held_body::holding};
 
 /// Memory of all of them together, in bytes. A slow reader holds its answer until its time is over,
 /// and there may be as many as there are connections.
-const ROOM: usize = 16 * 1024 * 1024;
+const ROOM: usize = 24 * 1024 * 1024;
+/// Memory of the forms among them, in bytes: a form that arrives slowly takes room before the server has done
+/// anything for it.
+const ROOM_OF_FORMS: usize = 8 * 1024 * 1024;
 /// Largest answer that takes no room.
 const SMALL: usize = 64 * 1024;
 /// Bytes that room is counted in.
@@ -25,22 +28,31 @@ pub struct Held(pub usize);
 
 /// The room of a server.
 #[derive(Debug)]
-pub struct Room(Arc<Semaphore>);
+pub struct Room {
+    all: Arc<Semaphore>,
+    forms: Arc<Semaphore>,
+}
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM / UNIT)))
+        let room = |bytes| Arc::new(Semaphore::new(bytes / UNIT));
+        Self { all: room(ROOM), forms: room(ROOM_OF_FORMS) }
     }
 }
 
+/// Takes room for some bytes, for as long as what is returned.
+fn take(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    let units = u32::try_from(bytes.min(ROOM).div_ceil(UNIT)).unwrap_or(u32::MAX);
+    Arc::clone(room).try_acquire_many_owned(units).map_err(|_| ApiError::NoRoom)
+}
+
 impl Room {
-    /// Takes room for some bytes, for as long as what is returned.
+    /// Takes room for a form of so many bytes, for as long as what is returned.
     ///
     /// # Errors
     /// If so much is not left.
-    pub fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let units = u32::try_from(bytes.min(ROOM).div_ceil(UNIT)).unwrap_or(u32::MAX);
-        Arc::clone(&self.0).try_acquire_many_owned(units).map_err(|_| ApiError::NoRoom)
+    pub fn take_for_form(&self, bytes: usize) -> Result<[OwnedSemaphorePermit; 2], ApiError> {
+        Ok([take(&self.forms, bytes)?, take(&self.all, bytes)?])
     }
 
     /// The answer, which takes room until it is sent, or an error where there is none.
@@ -49,7 +61,7 @@ impl Room {
         let size = response.body().size_hint().exact();
         let whole = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > SMALL);
         let Some(bytes) = held.or(whole) else { return response };
-        let taken = match self.take(bytes) {
+        let taken = match take(&self.all, bytes) {
             Ok(taken) => taken,
             Err(error) => return error.into_response(),
         };
@@ -112,6 +124,17 @@ mod tests {
         assert_eq!(room.hold(whole(ROOM)).await.status(), 503);
         drop(last);
         assert_eq!(room.hold(whole(ROOM)).await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn forms_leave_room_for_answers() {
+        let room = Room::default();
+        let mut forms: Vec<_> =
+            (0..8).map(|_| room.take_for_form(ROOM_OF_FORMS / 8).unwrap()).collect();
+        assert!(room.take_for_form(1).is_err());
+        assert_eq!(room.hold(whole(ROOM - ROOM_OF_FORMS)).await.status(), 200);
+        forms.pop();
+        assert!(room.take_for_form(1).is_ok());
     }
 
     #[tokio::test]

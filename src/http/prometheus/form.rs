@@ -25,7 +25,7 @@ const MAX_PARAMETERS: usize = 1000;
 pub struct Form {
     parameters: Vec<(String, String)>,
     /// Room of a large form.
-    _taken: Option<OwnedSemaphorePermit>,
+    _taken: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl FromRequest<AppState> for Form {
@@ -36,7 +36,8 @@ impl FromRequest<AppState> for Form {
         let (mut encoded, mut taken) = (Vec::new(), None);
         if parts.method == Method::POST && is_form(&parts.headers) {
             if body.size_hint().upper().is_none_or(|upper| upper > MAX_BODY as u64) {
-                taken = Some(state.room.take(MAX_FORM).map_err(IntoResponse::into_response)?);
+                taken =
+                    Some(state.room.take_for_form(MAX_FORM).map_err(IntoResponse::into_response)?);
             }
             let body = read_body(body, MAX_FORM).await.map_err(IntoResponse::into_response)?;
             encoded = body.into();
