@@ -36,7 +36,8 @@ impl Part {
 /// Parts of packed days, and the others, where days before an hour are packed.
 pub fn split_packed(parts: &[Part], packed_until: Hour) -> (Vec<Part>, Vec<Part>) {
     let (mut packed, mut rows) = (Vec::new(), Vec::new());
-    for part in parts {
+    // The times of a request may be the wrong way around.
+    for part in parts.iter().filter(|part| part.from < part.until) {
         let cut =
             if part.span == 24 { packed_until.clamp(part.from, part.until) } else { part.from };
         packed.push(Part { until: cut, ..*part });
@@ -114,6 +115,14 @@ pub fn before_each<T: Clone + Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_that_ends_before_it_begins_is_none() {
+        let part = Part::days(Hour::new(72), Hour::new(24));
+        for packed_until in [0, 48, 96] {
+            assert_eq!(split_packed(&[part], Hour::new(packed_until)), (Vec::new(), Vec::new()));
+        }
+    }
 
     #[test]
     fn whole_days_are_read_as_days() {

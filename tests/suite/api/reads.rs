@@ -166,6 +166,20 @@ async fn reports_of_a_time() {
 }
 
 #[tokio::test]
+async fn a_time_that_ends_before_it_begins_has_no_reports() {
+    let app = App::start().await;
+    app.report(&stock("a")).await;
+    app.pass(48);
+    let time = "since=2026-02-02T00:00:00Z&until=2026-01-30T00:00:00Z";
+    for by in ["", "&by=db_type"] {
+        let startup = app.json(&format!("/stats/startup?{time}{by}")).await;
+        let rows = startup.as_array().unwrap();
+        assert!(rows.iter().all(|row| row["count"] == 0), "{startup}");
+    }
+    assert_eq!(app.json(&format!("/deployments?{time}")).await, serde_json::json!([]));
+}
+
+#[tokio::test]
 async fn health_and_readiness() {
     let app = App::start().await;
     assert_snapshot!("health", show(app.get("/health").await).await);
