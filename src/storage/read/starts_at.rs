@@ -4,15 +4,12 @@ use sqlx::Connection as _;
 
 use super::{
     packed::{Column, packed_days},
-    stretches::{before_each, empty_table, split_packed, stretches},
+    stretches::{before_each, empty_table, stretches},
     table::{GroupOf, Groups, Table, cell, count},
 };
 use crate::{
     domain::Moment,
-    storage::{
-        Database, Result, json,
-        packed_days::{packed_until, unpack_starts},
-    },
+    storage::{Database, Result, json, packed_days::unpack_starts},
 };
 
 impl Database {
@@ -23,11 +20,10 @@ impl Database {
     pub async fn starts_at(&self, moments: &[Moment], groups: &Groups) -> Result<Table<u64>> {
         let mut reader = self.reader().await?;
         let mut snapshot = reader.begin().await?;
-        let until = packed_until(&mut snapshot).await?;
-        let (packed, rows) = split_packed(&stretches(moments), until);
         let mut table = empty_table(moments.len(), groups);
         let group_of = GroupOf::new(groups);
-        packed_days(&mut snapshot, Column::Starts, &packed, |part, day| {
+        let parts = stretches(moments);
+        let rows = packed_days(&mut snapshot, Column::Starts, &parts, |part, day| {
             Ok(unpack_starts(day, |row| {
                 if let Some(group) = group_of.get(row.profile) {
                     table[group][part.stretch] += row.starts;

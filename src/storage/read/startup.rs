@@ -5,14 +5,14 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
     packed::{Column, packed_days},
-    stretches::{Part, before_each, empty_table, split_packed, stretches},
+    stretches::{Part, before_each, empty_table, stretches},
     table::{GroupOf, Groups, Table, group_count, groups_by},
 };
 use crate::{
     domain::{BUCKETS, BucketSum, Dimension, Hour, Moment, StartupTimes, Value},
     storage::{
         Database, Result, json,
-        packed_days::{PackedBucket, packed_until, unpack_buckets},
+        packed_days::{PackedBucket, unpack_buckets},
     },
 };
 
@@ -148,9 +148,8 @@ async fn walk(
     mut visit: impl FnMut(Counted),
 ) -> sqlx::Result<()> {
     let mut snapshot = connection.begin().await?;
-    let (packed, rows) = split_packed(parts, packed_until(&mut snapshot).await?);
     let group_of = GroupOf::new(groups);
-    packed_days(&mut snapshot, Column::StartupTimes, &packed, |part, day| {
+    let rows = packed_days(&mut snapshot, Column::StartupTimes, parts, |part, day| {
         let stretch = part.stretch;
         Ok(unpack_buckets(day, |row| {
             let PackedBucket { profile, bucket, starts, sum_ms } = row;
