@@ -13,7 +13,7 @@ use problem_details::{JsonProblemDetails, ProblemDetails};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extract::MOST_PIECES;
+use super::MAX_PIECES;
 use crate::{
     domain::Attention,
     ingest::{Limited, Refused},
@@ -194,7 +194,7 @@ impl ApiError {
             Self::NotJson => "Send the report as JSON, with Content-Type: application/json.".into(),
             Self::Encoded => "Send the report without Content-Encoding.".into(),
             Self::TooLarge(most) => {
-                format!("A body has at most {most} bytes, in at most {MOST_PIECES} pieces.")
+                format!("A body has at most {most} bytes, in at most {MAX_PIECES} pieces.")
             }
             Self::BrokenBody => "The connection ended or the length was wrong.".into(),
             Self::InvalidReport(errors) => match errors.as_slice() {

@@ -12,14 +12,12 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use validator::{ValidationErrors, ValidationErrorsKind};
 
 use super::{
-    MAX_BODY,
+    MAX_BODY, MAX_PIECES,
     error::{ApiError, FieldError},
     media_type::{is_encoded, is_json},
 };
 use crate::domain::{Accepted, ReportBody};
 
-/// Pieces of a body at most. A chunk of one byte takes the server as long as one of a thousand.
-pub const MOST_PIECES: usize = 1024;
 /// Mark that some programs on Windows write before a text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -66,7 +64,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 pub async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
     let mut body = Limited::new(body, most);
     let mut read = Vec::new();
-    let mut pieces = 0..MOST_PIECES;
+    let mut pieces = 0..MAX_PIECES;
     while let Some(frame) = body.frame().await {
         pieces.next().ok_or(ApiError::TooLarge(most))?;
         match frame {

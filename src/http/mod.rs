@@ -63,6 +63,8 @@ use crate::{
 
 /// Largest body that is read, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
+/// Pieces of a body at most. A chunk of one byte takes the server as long as one of a thousand.
+const MAX_PIECES: usize = 1024;
 
 /// Requests that are worked on at a time, of those that may read much: the queries of the Prometheus
 /// API, reports, time series and startup times. Others of these wait. Each may hold some megabytes, and
