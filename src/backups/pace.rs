@@ -14,8 +14,7 @@ use std::{
 };
 
 use super::folder::RESERVE;
-use crate::storage::Watch;
-use crate::storage::free_bytes;
+use crate::storage::{Watch, free_bytes};
 
 /// Longest rest.
 const REST: Duration = Duration::from_millis(20);

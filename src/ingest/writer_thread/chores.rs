@@ -1,5 +1,6 @@
-//! Chores of each minute that may take many steps: what has become too old is deleted, and what was indexed
-//! is added to the windows of the calendar, and days that are over are packed. Reports are stored between two steps, however many come.
+//! Chores of each minute that may take many steps: what has become too old is deleted, what was indexed is
+//! added to the windows of the calendar, and days that are over are packed. Reports are stored between two
+//! steps, however many come.
 
 use std::{collections::VecDeque, future::pending, time::Duration};
 

@@ -59,11 +59,11 @@ pub enum CopyError {
     /// It has less than it should, or more.
     #[error("the copy has {copy}, the database had {before} before and {after} after")]
     Differs {
-        /// What the copy has.
+        /// Contents of the copy.
         copy: Contents,
-        /// What the database had before.
+        /// Contents of the database before.
         before: Contents,
-        /// What it had after.
+        /// Contents of the database after.
         after: Contents,
     },
     /// The database or the copy cannot be read or written.
@@ -95,7 +95,7 @@ impl Source {
         &self.0
     }
 
-    /// What it holds at present.
+    /// Its contents at present.
     ///
     /// # Errors
     /// The database's error.

@@ -48,7 +48,7 @@ pub enum ImportError {
     File {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Its fault.
         fault: Fault,
     },
     /// A database failed.

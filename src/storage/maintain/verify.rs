@@ -30,8 +30,8 @@ impl Verdict {
 
 impl Database {
     /// Compares the counts, the startup times, the instances, the activity, the totals, the reports by
-    /// profile, the hours of blocks and the windows of the calendar with a recount, and has SQLite check the file. Reads everything: minutes
-    /// for ten million reports.
+    /// profile, the hours of blocks and the windows of the calendar with a recount, and has SQLite check the
+    /// file. Reads everything: minutes for ten million reports.
     ///
     /// # Errors
     /// The database's error.

@@ -25,7 +25,7 @@ pub enum Fault {
     Line {
         /// Its number, from 1.
         line: u64,
-        /// What is wrong.
+        /// Its fault.
         reason: String,
     },
 }
