@@ -119,8 +119,7 @@ pub(super) mod tests {
 
     /// The parts of a server on an empty database.
     pub async fn state(folder: &TempDir) -> AppState {
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(folder).await;
         let metrics = Arc::new(Metrics::new());
         let clock = Clock::system();
         let (ingest, _) =

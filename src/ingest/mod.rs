@@ -153,8 +153,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_loses_nothing() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let metrics = Arc::new(Metrics::new());
         let (ingest, writer) =
             Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();
@@ -195,8 +194,7 @@ mod tests {
     #[tokio::test]
     async fn the_end_waits_for_no_lull() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let metrics = Arc::new(Metrics::new());
         let (ingest, writer) =
             Ingest::start(&database, Clock::system(), None, None, metrics).unwrap();

@@ -161,8 +161,7 @@ mod tests {
     #[tokio::test]
     async fn too_many_series_are_refused_or_cut() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         let now = NOW.parse().unwrap();
         let series = async |selector, limit| {

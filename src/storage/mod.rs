@@ -140,6 +140,13 @@ impl Database {
         Ok(self.is_alone())
     }
 
+    /// The database of a test, in a folder of its own.
+    #[cfg(test)]
+    pub(crate) async fn open_in(folder: &tempfile::TempDir) -> Self {
+        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
+        Self::open(&url).await.unwrap()
+    }
+
     async fn open_at(
         path: PathBuf,
         options: SqliteConnectOptions,

@@ -133,8 +133,7 @@ mod tests {
     #[tokio::test]
     async fn a_statement_ends_when_nobody_waits_for_it() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         for round in 0..3 {
             // As many as there are readers, alone and in a transaction.
             let (alone, within) = (
@@ -164,8 +163,7 @@ mod tests {
     #[tokio::test]
     async fn the_probe_waits_for_no_reader() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut readers = Vec::new();
         for _ in 0..super::READERS {
             readers.push(database.reader().await.unwrap());

@@ -104,8 +104,7 @@ mod tests {
     #[tokio::test]
     async fn starts_follow_their_bounds() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         execute(
             &mut writer,
@@ -131,7 +130,7 @@ mod tests {
         writer.close().await.unwrap();
         database.close().await;
 
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         writer.index(at(72)).await.unwrap();
         let expected = [(750, 1), (2500, 3), (3000, 2), (4000, 2)];
@@ -155,8 +154,7 @@ mod tests {
     #[tokio::test]
     async fn a_packed_day_follows_its_bounds() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         let next_day = BEGIN + SignedDuration::from_hours(24);
         writer.close_hours(BEGIN).await.unwrap();
@@ -168,7 +166,7 @@ mod tests {
         writer.close().await.unwrap();
         database.close().await;
 
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         assert_eq!(starts(&database).await, [(2500, 1)]);
         let verdict = database.verify(next_day).await.unwrap();
         assert!(verdict.is_clean(), "{verdict:?}");
@@ -177,8 +175,7 @@ mod tests {
     #[tokio::test]
     async fn a_cell_below_zero_fails_no_query() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         writer.close_hours(BEGIN).await.unwrap();
         writer.store(BEGIN, &[start("a", 700)]).await.unwrap();

@@ -341,8 +341,7 @@ mod tests {
     #[tokio::test]
     async fn series_over_the_limit_are_not_made() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         let mut now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         for day in 0..60 {

@@ -142,8 +142,7 @@ mod tests {
     #[tokio::test]
     async fn a_day_is_counted_once_whoever_counts_it() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         let begin: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let next_day = begin + SignedDuration::from_hours(24);

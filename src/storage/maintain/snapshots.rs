@@ -205,8 +205,7 @@ mod tests {
     /// snapshots made anew from the reports.
     async fn live_and_rebuilt(reports: Vec<(i64, u8, u8, bool)>) -> (Rows, Rows) {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         let mut now: Timestamp = "2026-01-31T22:10:00Z".parse().unwrap();
         for (gap, instance, version, closes) in reports {

@@ -46,8 +46,7 @@ mod tests {
     #[tokio::test]
     async fn the_rows_of_a_time_are_found_by_their_key() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         for (statement, table) in [
             (include_str!("starts_at.sql"), "rollups"),
             (include_str!("startup.sql"), "startup_times"),

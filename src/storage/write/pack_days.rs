@@ -145,8 +145,7 @@ mod tests {
 
     /// A server that runs for five days, with a report each day at noon.
     async fn five_days(folder: &TempDir) -> (Database, Writer) {
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(folder).await;
         let mut writer = database.writer();
         for day in 0..5 {
             writer.close_hours(at(24 * day)).await.unwrap();

@@ -197,8 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_counter_goes_on_and_what_is_the_same_is_stored_now_and_then() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let at = |minute: i64| Timestamp::from_second(minute * 60 + 7).unwrap();
         let mut writer = database.writer();
         writer.record(at(1000), &sampled(2.0, 5.0)).await.unwrap();

@@ -197,8 +197,7 @@ mod tests {
     /// Counts of the database, and of a model that remembers each id for 48 hours of running.
     async fn counts(acts: Vec<Act>) -> (u64, u64) {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let mut writer = database.writer();
         let (mut expected, mut ran, mut seen) = (0, 0, HashMap::new());
@@ -251,8 +250,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_of_a_million_is_forgotten_first() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let mut writer = database.writer();
         let first = [report(0, Some(0)), report(0, Some(1))];

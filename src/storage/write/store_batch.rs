@@ -254,8 +254,7 @@ mod tests {
     #[tokio::test]
     async fn profiles_of_another_process_count_against_the_bounds() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let with = |id: &str, version: String, os: &str| {
             let (instance_id, image_version) = (Some(id.into()), Some(version));
@@ -291,8 +290,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_of_nothing_counts_nothing() {
         let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-        let database = Database::open(&url).await.unwrap();
+        let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         writer.store(now, &[report("a"), report("b")]).await.unwrap();

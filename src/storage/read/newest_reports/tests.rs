@@ -159,8 +159,7 @@ async fn check(
     questions: Vec<(ReportFilter, u32)>,
 ) -> Result<(), TestCaseError> {
     let folder = TempDir::new().unwrap();
-    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-    let database = Database::open(&url).await.unwrap();
+    let database = Database::open_in(&folder).await;
     let mut writer = stored(&database, &batches).await;
     if let Some(correction) = correction {
         correct(&database, &mut writer, correction).await;

@@ -134,8 +134,7 @@ async fn writer(database: &Database) -> Writer {
 
 async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let folder = TempDir::new().unwrap();
-    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-    let database = Database::open(&url).await.unwrap();
+    let database = Database::open_in(&folder).await;
     let mut now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
     let mut writers = [writer(&database).await, writer(&database).await];
     let mut model = Model::default();
@@ -199,8 +198,7 @@ proptest! {
 /// A database in a folder of its own, and its writer with the real bounds.
 async fn fresh() -> (TempDir, Database, Writer, Timestamp) {
     let folder = TempDir::new().unwrap();
-    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-    let database = Database::open(&url).await.unwrap();
+    let database = Database::open_in(&folder).await;
     let writer = database.writer();
     (folder, database, writer, "2026-01-31T12:00:00Z".parse().unwrap())
 }
@@ -309,8 +307,7 @@ async fn values_that_were_told_apart_keep_their_labels() {
     undone.await.unwrap();
     old.close().await.unwrap();
     database.close().await;
-    let url = format!("sqlite://{}/telemetry.db", folder.path().display());
-    let database = Database::open(&url).await.unwrap();
+    let database = Database::open_in(&folder).await;
     let mut writer = database.writer();
     let reports = [report(1, "nightly", "odd"), report(1, "v2026.1", "odd2")];
     writer.store(now, &reports).await.unwrap();
