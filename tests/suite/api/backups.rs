@@ -31,7 +31,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::support::{
-    App, BEGIN, REFERENCE_SCHEMA, Server, binary, config, in_own_namespace, report, stock, url,
+    App, BEGIN, REFERENCE_SCHEMA, Server, binary, config, execute, in_own_namespace, reference_row,
+    report, stock, url,
 };
 
 /// Time in which a backup appears.
@@ -344,13 +345,6 @@ async fn a_full_disk_leaves_the_good_backup_and_takes_no_report() {
 /// Number of reports of a database, as `verify` counts them.
 fn reports(database: &Path) -> String {
     verify(database).lines().next().unwrap().to_owned()
-}
-
-async fn execute(file: &Path, sql: &str) {
-    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-    let mut connection = options.connect().await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
 }
 
 /// The newest backup is damaged: that is found, and another one is made.

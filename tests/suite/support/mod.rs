@@ -12,6 +12,7 @@ pub mod properties;
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -41,6 +42,30 @@ pub use self::{
 
 /// The schema of the reference server's database.
 pub const REFERENCE_SCHEMA: &str = include_str!("reference_schema.sql");
+
+/// The statement that adds a row to it.
+pub fn reference_row(
+    id: &str,
+    version: &str,
+    architecture: &str,
+    startup_ms: i64,
+    created_at: &str,
+) -> String {
+    format!(
+        "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
+                                  startup_time_ms, db_type, telemetry_version, created_at)
+         VALUES ('{id}', '{version}', '{architecture}', '', {startup_ms}, 'postgres', '1.0',
+                 '{created_at}')"
+    )
+}
+
+/// Runs statements in a database file, which is made if it is not there.
+pub async fn execute(file: &Path, sql: &str) {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
 
 /// The time at which each test begins: a Saturday, 12:34:56.789 UTC.
 pub const BEGIN: &str = "2026-01-31T12:34:56.789Z";

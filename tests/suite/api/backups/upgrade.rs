@@ -41,13 +41,8 @@ async fn a_migration_is_preceded_by_a_backup() {
     // The same for a database of the reference server.
     let reference = folder.path().join("reference.db");
     execute(&reference, REFERENCE_SCHEMA).await;
-    execute(
-        &reference,
-        "INSERT INTO deployments (instance_id, image_version, architecture, container_runtime,
-                                  startup_time_ms, db_type, telemetry_version, created_at)
-         VALUES ('a', 'v10.5.0', 'aarch64', '', 2500, 'postgres', '1.0', '2025-12-30 23:59:59')",
-    )
-    .await;
+    let row = reference_row("a", "v10.5.0", "aarch64", 2500, "2025-12-30 23:59:59");
+    execute(&reference, &row).await;
     let copies = folder.path().join("copies of a reference");
     drop(Server::start_command(&mut server(&reference, &copies)));
     let restored = folder.path().join("restored reference.db");
