@@ -1,7 +1,7 @@
 //! Active instances, at present and as they stood at moments of the past.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError},
 };
 
@@ -133,47 +133,49 @@ impl Database {
     /// Active instances at present, by profile. The read is a walk over a month of hours, so its
     /// answer is kept until a report is indexed.
     pub(super) async fn activity_now(&self, now: Timestamp) -> Result<Arc<ActivityNow>> {
-        let hour = Hour::of(now).number();
+        let hour = Hour::of(now);
         let indexed = sqlx::query!(
             r#"SELECT position, instances, returning_instances FROM totals
                INNER JOIN watermarks ON name = 'indexed'"#
         )
         .fetch_one(&mut *self.reader().await?)
         .await?;
-        let state = [hour, indexed.position, indexed.instances, indexed.returning_instances];
+        let state =
+            [hour.number(), indexed.position, indexed.instances, indexed.returning_instances];
         let known = Arc::clone(&self.activity.lock().unwrap_or_else(PoisonError::into_inner));
         if known.state == state {
             return Ok(known);
         }
+        let first_hour = Window::LONGEST.first_hour(hour).number();
+        // One row an hour, whose order is that of the table: sums by profile would sort all of them.
         let rows = sqlx::query!(
             r#"SELECT
-                   profile AS "profile!",
-                   coalesce(sum(instances) FILTER (WHERE hour >= ?1 - 24), 0) AS "a1!: i64",
-                   coalesce(sum(instances) FILTER (WHERE hour >= ?1 - 168), 0) AS "a7!: i64",
-                   sum(instances) AS "a30!: i64",
-                   coalesce(sum(returning_instances) FILTER (WHERE hour >= ?1 - 24), 0)
-                       AS "r1!: i64",
-                   coalesce(sum(returning_instances) FILTER (WHERE hour >= ?1 - 168), 0)
-                       AS "r7!: i64",
-                   sum(returning_instances) AS "r30!: i64"
+                   hour,
+                   json_group_array(profile) AS "profiles!: String",
+                   json_group_array(instances) AS "active!: String",
+                   json_group_array(returning_instances) AS "returning!: String"
                FROM activity
-               WHERE hour >= ?1 - 720
-               GROUP BY profile
-               HAVING sum(instances) > 0"#,
-            hour
+               WHERE hour >= ? AND instances > 0
+               GROUP BY hour"#,
+            first_hour
         )
         .fetch_all(&mut *self.reader().await?)
         .await?;
-        let by_profile = rows
-            .into_iter()
-            .map(|row| {
-                let activity = Activity {
-                    active: [row.a1, row.a7, row.a30].map(count),
-                    returning: [row.r1, row.r7, row.r30].map(count),
-                };
-                (row.profile, activity)
-            })
-            .collect();
+        let mut sums: HashMap<i64, Activity> = HashMap::new();
+        for row in rows {
+            let within = Window::ALL.map(|window| row.hour >= window.first_hour(hour).number());
+            let profiles: Vec<i64> = json::decode(&row.profiles)?;
+            let active: Vec<u64> = json::decode(&row.active)?;
+            let returning: Vec<u64> = json::decode(&row.returning)?;
+            for ((profile, active), returning) in profiles.into_iter().zip(active).zip(returning) {
+                sums.entry(profile).or_default().add(&Activity {
+                    active: within.map(|within| if within { active } else { 0 }),
+                    returning: within.map(|within| if within { returning } else { 0 }),
+                });
+            }
+        }
+        let mut by_profile: Vec<_> = sums.into_iter().collect();
+        by_profile.sort_unstable_by_key(|&(profile, _)| profile);
         let known = Arc::new(ActivityNow { state, by_profile });
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&known);
         Ok(known)
