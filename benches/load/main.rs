@@ -4,7 +4,8 @@
 //! cargo bench --bench load               # everything: about 50 minutes
 //! cargo bench --bench load -- ingest     # throughput and memory
 //! cargo bench --bench load -- ingest OTHER   # of another binary, such as the static one
-//! cargo bench --bench load -- reads 10000 1000000
+//! cargo bench --bench load -- reads 10000 1000000      # made-up histories of these sizes
+//! cargo bench --bench load -- reads FILE               # a database that is there
 //! cargo bench --bench load -- deployments [REPORTS|FILE]   # each filter; over a database that is there
 //! cargo bench --bench load -- deployments make received|imported-later|scattered FILE REPORTS
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
@@ -52,6 +53,7 @@ fn main() {
         }
         ["ingest"] => ingest::run(Path::new(server::OWN)),
         ["ingest", other] => ingest::run(Path::new(other)),
+        ["reads", file] if file.parse::<u64>().is_err() => reads::measure(Path::new(file)),
         ["reads", sizes @ ..] => {
             reads::run(&sizes.iter().map(|size| size.parse().unwrap()).collect::<Vec<_>>());
         }

@@ -1,7 +1,7 @@
 //! Times of the read routes, size of the database and time from start to listening, by the number
 //! of reports.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use mattermost_telemetry::simulation::{Clients, Fleet, Settings};
 use serde_json::Value;
@@ -33,43 +33,72 @@ pub const REQUESTS: usize = 300;
 /// Days over which the reports are spread, until now.
 pub const DAYS: i64 = 365;
 
+/// What was measured over one database.
+struct Column {
+    reports: u64,
+    bytes: u64,
+    start_ms: f64,
+    memory_mb: f64,
+    times: Vec<(f64, f64)>,
+}
+
+/// Measures over made-up histories of some sizes.
 pub fn run(sizes: &[u64]) {
-    let runtime = Runtime::new().unwrap();
-    let mut tables = Vec::new();
-    for &size in sizes {
+    let columns = sizes.iter().map(|&size| {
         eprintln!("{size} reports: filling");
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let file = folder.path().join("telemetry.db");
-        let (reports, filled) = runtime.block_on(fleet::fill(&file, past(size)));
+        let (reports, filled) = Runtime::new().unwrap().block_on(fleet::fill(&file, past(size)));
         eprintln!("{reports} reports in {:.0} s", filled.as_secs_f64());
-        let bytes = std::fs::metadata(&file).unwrap().len();
+        column(&file)
+    });
+    print(&columns.collect::<Vec<_>>());
+}
 
-        let starts: Vec<f64> =
-            (0..9).map(|_| Server::telemetry(&file).start.as_secs_f64() * 1000.0).collect();
-        let server = Server::telemetry(&file);
-        let usual = runtime.block_on(usual_version(&server.address));
-        let mut times: Vec<(f64, f64)> = PATHS
-            .iter()
-            .map(|path| format!("http://{}{}", server.address, path.replace("{usual}", &usual)))
-            .map(|url| runtime.block_on(time(&url, REQUESTS)))
-            .collect();
-        times.extend(runtime.block_on(page(&server.address)));
-        tables.push((reports, bytes, median(starts), server.memory("VmHWM"), times));
+/// Measures over a database that is there, of a server that was stopped. It gets a few more reports.
+pub fn measure(file: &Path) {
+    print(&[column(file)]);
+}
+
+fn column(file: &Path) -> Column {
+    let runtime = Runtime::new().unwrap();
+    let bytes = std::fs::metadata(file).unwrap().len();
+    let starts = (0..9).map(|_| Server::telemetry(file).start.as_secs_f64() * 1000.0).collect();
+    let server = Server::telemetry(file);
+    let totals = runtime.block_on(json(&server.address, "/metrics"));
+    let usual = runtime.block_on(usual_version(&server.address));
+    let mut times: Vec<(f64, f64)> = PATHS
+        .iter()
+        .map(|path| format!("http://{}{}", server.address, path.replace("{usual}", &usual)))
+        .map(|url| runtime.block_on(time(&url, REQUESTS)))
+        .collect();
+    times.extend(runtime.block_on(page(&server.address)));
+    Column {
+        reports: totals["total_deployments"].as_u64().unwrap(),
+        bytes,
+        start_ms: median(starts),
+        memory_mb: server.memory("VmHWM"),
+        times,
     }
+}
+
+fn print(columns: &[Column]) {
     println!("\nRead routes, {REQUESTS} requests one after the other, p50 / p99 in ms");
-    line("reports", tables.iter().map(|(reports, ..)| reports.to_string()));
+    line("reports", columns.iter().map(|column| column.reports.to_string()));
     for (row, path) in PATHS.into_iter().chain(PAGES).enumerate() {
-        let times = tables.iter().map(|(.., times)| times[row]);
+        let times = columns.iter().map(|column| column.times[row]);
         line(path, times.map(|(p50, p99)| format!("{p50:.2} / {p99:.2}")));
     }
-    line("start to listening, ms", tables.iter().map(|(_, _, start, ..)| format!("{start:.1}")));
+    line("start to listening, ms", columns.iter().map(|column| format!("{:.1}", column.start_ms)));
     line(
         "memory after these requests, MB",
-        tables.iter().map(|(_, _, _, memory, _)| format!("{memory:.1}")),
+        columns.iter().map(|column| format!("{:.1}", column.memory_mb)),
     );
     line(
         "database bytes per report, each id new",
-        tables.iter().map(|(reports, bytes, ..)| format!("{:.1}", *bytes as f64 / *reports as f64)),
+        columns
+            .iter()
+            .map(|Column { bytes, reports, .. }| format!("{:.1}", *bytes as f64 / *reports as f64)),
     );
 }
 
@@ -125,7 +154,9 @@ pub fn past(size: u64) -> Settings {
 
 /// The version that most reports have.
 async fn usual_version(address: &str) -> String {
-    let answer = reqwest::get(format!("http://{address}/stats/version")).await.unwrap();
-    let versions: Value = answer.json().await.unwrap();
-    versions[0]["version"].as_str().unwrap().to_owned()
+    json(address, "/stats/version").await[0]["version"].as_str().unwrap().to_owned()
+}
+
+async fn json(address: &str, path: &str) -> Value {
+    reqwest::get(format!("http://{address}{path}")).await.unwrap().json().await.unwrap()
 }
