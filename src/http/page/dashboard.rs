@@ -77,7 +77,8 @@ pub async fn dashboard(
     page.answer(&headers)
 }
 
-/// The address of this server, as the browser knows it. A proxy that ends TLS says so.
+/// The address of this server, as the browser knows it. A proxy that ends TLS says so; any other client may,
+/// since it alone reads the answer.
 fn address(headers: &HeaderMap) -> String {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or("localhost:8080");
