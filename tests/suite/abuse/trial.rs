@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env, fmt, fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::Command,
@@ -36,6 +36,9 @@ const PACE: Duration = Duration::from_millis(10);
 pub const REPORTS: usize = 400;
 /// Time of a whole trial.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
+/// Paths that a health check and a scraper ask, in turn, after so many honest reports.
+const CHECKS: [&str; 2] = ["/ready", "/metrics"];
+const REPORTS_A_CHECK: usize = 2;
 /// Address of the honest client. Attacks come from others.
 const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 /// Files that a process may usually have open. The server has to do with them.
@@ -52,9 +55,19 @@ pub struct Trial {
     before: u64,
     sent: watch::Receiver<usize>,
     stop: oneshot::Sender<()>,
-    honest: thread::JoinHandle<Vec<(u16, Duration)>>,
+    honest: thread::JoinHandle<Answers>,
     /// One trial at a time: each measures time and memory.
     _turn: fs::File,
+}
+
+/// Statuses of answers, and the time that each took. A status of 0 is no answer at all.
+type Times = Vec<(u16, Duration)>;
+
+/// Answers to an honest client.
+#[derive(Debug, Default)]
+struct Answers {
+    reports: Times,
+    checks: Times,
 }
 
 /// Statuses of the answers to an attack, and how often each came.
@@ -138,22 +151,21 @@ impl Trial {
     pub async fn judge(self, name: &str, acknowledged: u64) {
         let _ = self.stop.send(());
         let answers = self.honest.join().unwrap();
-        let refused: Vec<_> = answers.iter().filter(|(status, _)| *status != 200).collect();
-        let mut times: Vec<_> = answers.iter().map(|(_, time)| *time).collect();
-        times.sort();
-        let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        let reports = Spread::of(&answers.reports);
+        let checks = Spread::of(&answers.checks);
         let memory = peak_memory(self.server.pid());
         let tally = self.tally.0.lock().unwrap().clone();
         println!(
-            "{name}: {} reports, p50 {p50:.1?}, p99 {p99:.1?}, longest {:.1?}, memory {} MB, \
-             answers to the attack by status (0: closed) {tally:?}",
-            times.len(),
-            times.last().unwrap(),
+            "{name}: {reports}; {checks} of {CHECKS:?}; memory {} MB, answers to the attack by \
+             status (0: closed) {tally:?}",
             memory / 1024,
         );
-        assert!(refused.is_empty(), "{} honest reports refused: {refused:?}", refused.len());
+        for (kind, answers) in [("reports", &answers.reports), ("checks", &answers.checks)] {
+            let refused: Vec<_> = answers.iter().filter(|(status, _)| *status != 200).collect();
+            assert!(refused.is_empty(), "{} {kind} refused: {refused:?}", refused.len());
+        }
         let stored = starts(self.address).await - self.before;
-        assert_eq!(stored, answers.len() as u64 + acknowledged, "stored, and acknowledged");
+        assert_eq!(stored, answers.reports.len() as u64 + acknowledged, "stored, and acknowledged");
         let (status, log) = self.server.terminate();
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
@@ -165,7 +177,32 @@ impl Trial {
         let broken = tally.keys().filter(|status| **status >= 500 && **status != 503);
         assert_eq!(broken.count(), 0, "{tally:?}");
         assert!(memory <= MEMORY_KB, "{memory} kB");
-        assert!(p99 <= P99, "{p99:?}");
+        assert!(reports.p99 <= P99 && checks.p99 <= P99, "{reports}; {checks}");
+    }
+}
+
+/// How the times of answers are spread.
+struct Spread {
+    number: usize,
+    p50: Duration,
+    p99: Duration,
+    longest: Duration,
+}
+
+impl Spread {
+    fn of(answers: &Times) -> Self {
+        let mut times: Vec<_> = answers.iter().map(|(_, time)| *time).collect();
+        times.sort();
+        let number = times.len();
+        let (p50, p99) = (times[number / 2], times[number * 99 / 100]);
+        Self { number, p50, p99, longest: times[number - 1] }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, p50, p99, longest } = self;
+        write!(formatter, "{number}, p50 {p50:.1?}, p99 {p99:.1?}, longest {longest:.1?}")
     }
 }
 
@@ -206,14 +243,14 @@ fn yield_to_others(attackers: &[Pid]) {
     }
 }
 
-/// Sends a report at each tick, in a connection of its own as the stock client does.
+/// Sends a report at each tick, in a connection of its own as the stock client does, and checks now and then.
 async fn report_until(
     mut stopped: oneshot::Receiver<()>,
     address: SocketAddr,
     sent: &watch::Sender<usize>,
-) -> Vec<(u16, Duration)> {
+) -> Answers {
     let mut tick = interval(PACE);
-    let mut reports = JoinSet::new();
+    let (mut reports, mut checks) = (JoinSet::new(), JoinSet::new());
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -221,16 +258,25 @@ async fn report_until(
         }
         let number = *sent.borrow();
         reports.spawn(async move {
-            let begun = Instant::now();
             let id = format!("h{number}");
-            let status = timeout(GIVES_UP, raw::report(address, HONEST, &id)).await;
-            // 0 is no answer at all.
-            let status = status.ok().flatten().unwrap_or_default();
-            (status, begun.elapsed())
+            timed(raw::report(address, HONEST, &id)).await
         });
+        if number.is_multiple_of(REPORTS_A_CHECK) {
+            let path = CHECKS[number / REPORTS_A_CHECK % CHECKS.len()];
+            checks.spawn(timed(async move {
+                raw::status(&raw::exchange(address, HONEST, &raw::get(path)).await.ok()?)
+            }));
+        }
         sent.send_replace(number + 1);
     }
-    reports.join_all().await
+    Answers { reports: reports.join_all().await, checks: checks.join_all().await }
+}
+
+/// Status of an exchange, and the time that it took.
+async fn timed(exchange: impl Future<Output = Option<u16>>) -> (u16, Duration) {
+    let begun = Instant::now();
+    let status = timeout(GIVES_UP, exchange).await;
+    (status.ok().flatten().unwrap_or_default(), begun.elapsed())
 }
 
 /// The highest that the memory of a process was, in kB.
