@@ -5,13 +5,20 @@
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const times = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
+  // By the number of fraction digits. One costs a slow phone more than a hundred numbers.
+  const numbers = new Map();
+  function numbersWith(fraction) {
+    const form = { minimumFractionDigits: fraction, maximumFractionDigits: fraction };
+    if (!numbers.has(fraction)) numbers.set(fraction, new Intl.NumberFormat(undefined, form));
+    return numbers.get(fraction);
+  }
+
   // Numbers keep the digits that the server shows.
   function localNumber(text) {
     const [, digits, unit] = /^([\d,.]+)(.*)$/.exec(text) ?? [];
     if (digits === undefined) return text;
     const fraction = (digits.split(".")[1] ?? "").length;
-    const form = { minimumFractionDigits: fraction, maximumFractionDigits: fraction };
-    return Number(digits.replaceAll(",", "")).toLocaleString(undefined, form) + unit;
+    return numbersWith(fraction).format(Number(digits.replaceAll(",", ""))) + unit;
   }
 
   function localise(root) {
