@@ -86,8 +86,9 @@ FROM (
     SELECT hour, profile, up_to_ms, count(*) AS starts, sum(startup_ms) AS sum_ms
     FROM measured_starts
     WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?
-    -- Nearly all are of one hour: sorting by it last is a quarter faster.
-    GROUP BY profile, up_to_ms, hour
+    -- Hour and profile, which is below 2^32, as one number: an import adds its rows in the order of their keys, while
+    -- reports that came now, nearly all of one hour, need no comparison more.
+    GROUP BY hour * 4294967296 + profile, up_to_ms
 ), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
 WHERE (span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up'))
     -- A report that has no date counts in all time only.
