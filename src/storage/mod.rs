@@ -8,6 +8,7 @@ mod calendar;
 mod error;
 mod instance_key;
 mod json;
+mod leb128;
 mod locked;
 mod maintain;
 mod packed_days;

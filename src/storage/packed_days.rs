@@ -1,9 +1,12 @@
 //! Packed days: the starts of a day by profile, and its startup times by profile and bucket, each in some bytes
-//! instead of in a thousand rows. Numbers are written in groups of seven bits, as in LEB128.
+//! instead of in a thousand rows.
 
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::json;
+use super::{
+    json,
+    leb128::{self, put},
+};
 use crate::domain::{BUCKETS, Hour, StartupTimes};
 
 /// Factor of the profile in the key of a bucket.
@@ -97,26 +100,8 @@ fn index(number: u64) -> Result<usize, Broken> {
     usize::try_from(number).map_err(|_| Broken)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the lowest seven bits are wanted")]
-fn put(packed: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        packed.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    packed.push(number as u8);
-}
-
 fn take(packed: &mut &[u8]) -> Result<u64, Broken> {
-    let (mut number, mut shift) = (0_u64, 0);
-    while let Some((&byte, rest)) = packed.split_first() {
-        *packed = rest;
-        number |= u64::from(byte & 0x7f).checked_shl(shift).ok_or(Broken)?;
-        if byte < 0x80 {
-            return Ok(number);
-        }
-        shift += 7;
-    }
-    Err(Broken)
+    leb128::take(packed).ok_or(Broken)
 }
 
 /// First hour that the packed days do not have.

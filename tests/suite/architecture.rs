@@ -26,6 +26,7 @@ const STORAGE_FLOORS: [&[&str]; 5] = [
         "error",
         "instance_key",
         "json",
+        "leb128",
         "packed_days",
         "place",
         "profiles",

@@ -8,25 +8,23 @@
 //! instance of which no report is left, and those of purged instances whose totals are kept. Where later
 //! reports are left, the last pruned one is taken for as late as it can have been.
 
-use std::collections::HashMap;
+use std::{collections::BTreeMap, mem};
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::{
     domain::{Hour, Window},
-    storage::json,
+    storage::leb128::{put, put_signed, take, take_signed},
 };
 
 /// Rows that are read together.
 const ROWS: i64 = 5_000;
-/// Sums that are held in memory, some three megabytes. More of them are stored in parts.
-const SUMS: usize = 60_000;
-/// Sums that are stored together.
-const SUMS_AT_A_TIME: usize = 10_000;
+/// Bytes of changes that are held in memory. More of them are stored in parts.
+const HELD: usize = 2 << 20;
 
 /// Changes of the counts of a profile at the end of an hour: those of each window, of the returning
 /// ones within each, and of all instances and all returning ones.
-type Changes = [i32; 8];
+pub type Changes = [i32; 8];
 
 /// One report in the history of its instance.
 #[derive(Debug, sqlx::FromRow)]
@@ -49,18 +47,16 @@ struct Gone {
     profile: i64,
 }
 
-/// Makes the table `temp.instance_changes` of `temp.history`: sums by the hour of a snapshot and by
-/// profile, in that order. Neither is part of the schema, so these queries cannot be checked against it
-/// when compiled; the tests run them.
+/// Makes the table `temp.instance_changes` of `temp.history`: the changes up to the snapshots of a day, in parts. Neither
+/// is part of the schema, so these queries cannot be checked against it when compiled; the tests run them.
 pub async fn store(
     connection: &mut SqliteConnection,
     hourly_from: i64,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::raw_sql(
-        "DROP TABLE IF EXISTS temp.parts;
-         DROP TABLE IF EXISTS temp.instance_changes;
-         CREATE TEMP TABLE parts (hour, profile, a1, a7, a30, r1, r7, r30, instances, came_back);",
+        "DROP TABLE IF EXISTS temp.instance_changes;
+         CREATE TEMP TABLE instance_changes (day INTEGER NOT NULL, changes BLOB NOT NULL);",
     )
     .execute(&mut *connection)
     .await?;
@@ -69,7 +65,7 @@ pub async fn store(
             .fetch_one(&mut *connection)
             .await?;
     let last_pruned = Hour::of_ms(pruned_until - 1).number();
-    let mut sums = Sums { hourly_from, now, last_pruned, by_snapshot: HashMap::new() };
+    let mut sums = Sums::new(hourly_from, now, last_pruned);
     let mut life = Life::default();
     let (mut instance, mut received_at, mut id) = (Vec::new(), i64::MIN, i64::MIN);
     loop {
@@ -92,7 +88,7 @@ pub async fn store(
             life.pass(report.instance == instance, &report, &mut sums);
             instance = report.instance;
         }
-        if sums.by_snapshot.len() >= SUMS {
+        if sums.held >= HELD {
             sums.store(connection).await?;
         }
     }
@@ -102,21 +98,26 @@ pub async fn store(
     }
     add_purged(connection, &mut sums).await?;
     sums.store(connection).await?;
-    sqlx::raw_sql(
-        "CREATE TEMP TABLE instance_changes AS
-         SELECT
-             hour, profile,
-             sum(a1) AS active_24h, sum(a7) AS active_7d, sum(a30) AS active_30d,
-             sum(r1) AS returning_24h, sum(r7) AS returning_7d, sum(r30) AS returning_30d,
-             sum(instances) AS instances, sum(came_back) AS returning_instances
-         FROM temp.parts
-         GROUP BY hour, profile
-         ORDER BY hour, profile;
-         DROP TABLE temp.parts;",
-    )
-    .execute(connection)
-    .await?;
+    sqlx::query("CREATE INDEX temp.changes_of_day ON instance_changes (day)")
+        .execute(connection)
+        .await?;
     Ok(())
+}
+
+/// Visits the changes of a part: hour of a snapshot, profile and changes. `None` where the part is broken.
+pub fn unpack(day: i64, mut packed: &[u8], mut visit: impl FnMut(i64, i64, Changes)) -> Option<()> {
+    while !packed.is_empty() {
+        let key = take(&mut packed)?.cast_signed();
+        let changed = take(&mut packed)?;
+        let mut changes = Changes::default();
+        for (place, change) in changes.iter_mut().enumerate() {
+            if changed >> place & 1 == 1 {
+                *change = take_signed(&mut packed)?.try_into().ok()?;
+            }
+        }
+        visit(24 * day + key % 24, key / 24, changes);
+    }
+    Some(())
 }
 
 /// Counts the instances of which no report is left.
@@ -144,7 +145,7 @@ async fn add_gone(connection: &mut SqliteConnection, sums: &mut Sums) -> sqlx::R
             Some(instance) => last = instance.id,
             None => return Ok(()),
         }
-        if sums.by_snapshot.len() >= SUMS {
+        if sums.held >= HELD {
             sums.store(connection).await?;
         }
     }
@@ -250,17 +251,51 @@ struct Sums {
     now: i64,
     /// Last hour of which reports were pruned.
     last_pruned: i64,
-    by_snapshot: HashMap<(i64, i64), Changes>,
+    /// Hour, profile and changes that come next: of an instance that reports daily, one report begins where the one
+    /// before it ends.
+    next: (i64, i64, Changes),
+    /// Changes by the day of their snapshots, for [`unpack`].
+    by_day: BTreeMap<i64, Vec<u8>>,
+    /// Their bytes.
+    held: usize,
 }
 
 impl Sums {
+    fn new(hourly_from: i64, now: i64, last_pruned: i64) -> Self {
+        let (next, by_day) = ((0, 0, Changes::default()), BTreeMap::new());
+        Self { hourly_from, now, last_pruned, next, by_day, held: 0 }
+    }
+
     /// Adds to the first snapshot that has an hour's end.
     fn add(&mut self, end: i64, profile: i64, changes: Changes) {
         let hour = if end < self.hourly_from { (end + 23).div_euclid(24) * 24 } else { end };
-        if hour <= self.now {
-            let sums = self.by_snapshot.entry((hour, profile)).or_default();
-            sums.iter_mut().zip(changes).for_each(|(sum, change)| *sum += change);
+        if hour > self.now {
+            return;
         }
+        if (hour, profile) != (self.next.0, self.next.1) {
+            self.pack();
+            self.next = (hour, profile, Changes::default());
+        }
+        self.next.2.iter_mut().zip(changes).for_each(|(sum, change)| *sum += change);
+    }
+
+    /// Packs what comes next.
+    fn pack(&mut self) {
+        let (hour, profile, changes) = self.next;
+        if changes == Changes::default() {
+            return;
+        }
+        let changed = changes.iter().enumerate();
+        let changed =
+            changed.fold(0, |bits, (place, &change)| bits | u64::from(change != 0) << place);
+        let packed = self.by_day.entry(hour.div_euclid(24)).or_default();
+        let held = packed.len();
+        put(packed, (24 * profile + hour.rem_euclid(24)).cast_unsigned());
+        put(packed, changed);
+        for change in changes.into_iter().filter(|&change| change != 0) {
+            put_signed(packed, change.into());
+        }
+        self.held += packed.len() - held;
     }
 
     /// Counts instances, and the returning ones among them, as active by a report in an hour until one in
@@ -278,32 +313,19 @@ impl Sums {
         }
     }
 
-    /// Stores all sums as parts, and begins anew.
+    /// Stores all changes as parts, and begins anew.
     async fn store(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
-        let mut parts =
-            self.by_snapshot.drain().filter(|(_, changes)| changes.iter().any(|&c| c != 0));
-        loop {
-            let rows: Vec<_> = parts
-                .by_ref()
-                .take(SUMS_AT_A_TIME)
-                .map(|((hour, profile), changes)| (hour, profile, changes.map(i64::from)))
-                .map(|(hour, profile, [a1, a7, a30, r1, r7, r30, all, back])| {
-                    [hour, profile, a1, a7, a30, r1, r7, r30, all, back]
-                })
-                .collect();
-            if rows.is_empty() {
-                return Ok(());
-            }
-            sqlx::query(
-                "INSERT INTO temp.parts
-                 SELECT
-                     value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
-                     value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9
-                 FROM jsonb_each(?)",
-            )
-            .bind(json::encode(&rows)?)
-            .execute(&mut *connection)
-            .await?;
+        self.pack();
+        self.next.2 = Changes::default();
+        self.held = 0;
+        let mut transaction = connection.begin().await?;
+        for (day, packed) in mem::take(&mut self.by_day) {
+            sqlx::query("INSERT INTO temp.instance_changes VALUES (?, ?)")
+                .bind(day)
+                .bind(packed)
+                .execute(&mut *transaction)
+                .await?;
         }
+        transaction.commit().await
     }
 }

@@ -1,7 +1,11 @@
 //! The snapshots made anew from the reports, after history was imported.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
+use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
@@ -14,8 +18,6 @@ use crate::{
     storage::write::{Fleet, Snapshot, closed_until},
 };
 
-/// Changes that are held in memory; there are a million for three million reports.
-const CHANGES_AT_A_TIME: i64 = 1000;
 /// Snapshots that are held in memory, each some ten kilobytes.
 const MADE_AT_A_TIME: usize = 100;
 
@@ -102,14 +104,14 @@ async fn rebuild_after(
         return Ok(());
     }
     instance_changes::store(connection, hourly_from, now).await?;
-    let (mut changes, mut fleet) = (Changes::default(), Fleet::default());
+    let (mut changes, mut fleet) = (Changes::new(), Fleet::default());
     let mut made = Vec::new();
     let mut hour = changes.next_hour(connection).await?;
     while hour <= now {
         while let Some(change) = changes.next_until(hour, connection).await? {
-            fleet.add(change.profile, change.active());
+            fleet.add(change.profile, change.active);
             fleet.instances += change.instances;
-            fleet.returning += change.returning_instances;
+            fleet.returning += change.returning;
         }
         fleet.end(hour);
         if hour > last && is_kept(&fleet, hour, hourly_from) {
@@ -149,75 +151,76 @@ async fn replace(
     Ok(())
 }
 
-/// Rows of `instance_changes`, read some at a time.
-#[derive(Debug, Default)]
+/// Changes of `instance_changes`, read a day at a time.
+#[derive(Debug)]
 struct Changes {
     waiting: VecDeque<Change>,
-    last: i64,
+    last_day: i64,
 }
 
 impl Changes {
+    fn new() -> Self {
+        Self { waiting: VecDeque::new(), last_day: i64::MIN }
+    }
+
     /// The next change, unless it is of an hour after `hour`.
     async fn next_until(
         &mut self,
         hour: i64,
-        transaction: &mut SqliteConnection,
+        connection: &mut SqliteConnection,
     ) -> sqlx::Result<Option<Change>> {
-        if self.waiting.is_empty() {
-            self.read(transaction).await?;
-        }
-        let due = self.waiting.front().is_some_and(|change| change.hour <= hour);
+        let due = self.next_hour(connection).await? <= hour;
         Ok(if due { self.waiting.pop_front() } else { None })
     }
 
     /// Hour of the next change; after every hour if there is none.
     async fn next_hour(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<i64> {
-        if self.waiting.is_empty() {
+        while self.waiting.is_empty() && self.last_day < i64::MAX {
             self.read(connection).await?;
         }
         Ok(self.waiting.front().map_or(i64::MAX, |change| change.hour))
     }
 
-    /// Reads the next rows. The table is not part of the schema, so this query cannot be checked against it
-    /// when compiled; the tests run it.
-    async fn read(&mut self, transaction: &mut SqliteConnection) -> sqlx::Result<()> {
-        let rows: Vec<Change> = sqlx::query_as(
-            "SELECT rowid, * FROM temp.instance_changes WHERE rowid > ? ORDER BY rowid LIMIT ?",
-        )
-        .bind(self.last)
-        .bind(CHANGES_AT_A_TIME)
-        .fetch_all(transaction)
-        .await?;
-        self.last = rows.last().map_or(i64::MAX, |change| change.rowid);
-        self.waiting.extend(rows);
+    /// Reads the next day. The table is not part of the schema, so these queries cannot be checked against it
+    /// when compiled; the tests run them.
+    async fn read(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        let next: Option<i64> =
+            sqlx::query_scalar("SELECT min(day) FROM temp.instance_changes WHERE day > ?")
+                .bind(self.last_day)
+                .fetch_one(&mut *connection)
+                .await?;
+        self.last_day = next.unwrap_or(i64::MAX);
+        let mut sums: BTreeMap<(i64, i64), instance_changes::Changes> = BTreeMap::new();
+        let mut parts =
+            sqlx::query_scalar("SELECT changes FROM temp.instance_changes WHERE day = ?")
+                .bind(self.last_day)
+                .fetch(connection);
+        while let Some(part) = parts.try_next().await? {
+            let part: Vec<u8> = part;
+            let unpacked =
+                instance_changes::unpack(self.last_day, &part, |hour, profile, changes| {
+                    let sum = sums.entry((hour, profile)).or_default();
+                    sum.iter_mut().zip(changes).for_each(|(sum, change)| *sum += change);
+                });
+            unpacked
+                .ok_or_else(|| sqlx::Error::Decode("changes of instances are broken".into()))?;
+        }
+        let changes = sums.into_iter().map(|((hour, profile), changes)| {
+            let [active @ .., instances, returning] = changes.map(i64::from);
+            Change { hour, profile, active, instances, returning }
+        });
+        self.waiting.extend(changes);
         Ok(())
     }
 }
 
-#[derive(Debug, sqlx::FromRow)]
+/// Change of the counts of a profile at the end of an hour.
+#[derive(Debug)]
 struct Change {
-    rowid: i64,
     hour: i64,
     profile: i64,
-    active_24h: i64,
-    active_7d: i64,
-    active_30d: i64,
-    returning_24h: i64,
-    returning_7d: i64,
-    returning_30d: i64,
+    /// As [`Fleet::add`] takes them.
+    active: [i64; 6],
     instances: i64,
-    returning_instances: i64,
-}
-
-impl Change {
-    const fn active(&self) -> [i64; 6] {
-        [
-            self.active_24h,
-            self.active_7d,
-            self.active_30d,
-            self.returning_24h,
-            self.returning_7d,
-            self.returning_30d,
-        ]
-    }
+    returning: i64,
 }

@@ -22,6 +22,9 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// Size to which the log is cut after a checkpoint, in bytes: twice the above.
 const LOG_BYTES: &str = "33554432";
 
+/// Rows that SQLite's thread reads before the one that takes them: each change of threads takes as long as some rows.
+const ROWS_AHEAD: usize = 1_000;
+
 /// Connection that writes. An error closes it, since SQLite may or may not have ended its
 /// transaction. The next write opens a new one.
 #[derive(Debug)]
@@ -61,6 +64,7 @@ impl Writer {
         traffic: Option<Arc<Traffic>>,
     ) -> Self {
         let options = options
+            .row_buffer_size(ROWS_AHEAD)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES);
         Self { options, open: None, recorded: Recorded::default(), traffic }
