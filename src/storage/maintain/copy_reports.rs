@@ -1,8 +1,9 @@
 //! Copy of the reports of a source into the database, each of them once.
 
-use std::{collections::HashSet, path::PathBuf, time::Instant};
+use std::{collections::HashSet, panic::resume_unwind, path::PathBuf, sync::Arc, time::Instant};
 
 use sqlx::SqliteConnection;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 use super::{
     import::{settle, sort_on_disk},
@@ -107,7 +108,7 @@ impl Writer {
 
 /// A copy of the rows of a source.
 pub struct Copy {
-    source: Source,
+    source: Arc<Mutex<Source>>,
     pace: Pace,
     /// Last row that an older version stored, which has noted no single rows.
     stored_before: i64,
@@ -153,7 +154,7 @@ impl Copy {
             })
             .await?;
         Ok(Self {
-            source,
+            source: Arc::new(Mutex::new(source)),
             pace,
             stored_before: stored_before.unwrap_or(i64::MIN),
             last: i64::MIN,
@@ -183,16 +184,19 @@ impl Copy {
         on_moved: &impl Fn(Moved),
     ) -> std::result::Result<(), ImportError> {
         let Self { source, pace, stored_before, last, moved } = self;
-        let of_file = matches!(source, Source::File(_));
-        let mut read = async |after, rows| source.read(after, rows, clock).await;
+        let of_file = matches!(*source.lock().await, Source::File(_));
+        let read = |after, rows| {
+            let (source, clock) = (Arc::clone(source), clock.clone());
+            tokio::spawn(async move { source.lock().await.read(after, rows, &clock).await })
+        };
         let mut some_are_known = false;
-        let mut rows = read(*last, pace.rows()).await?;
+        let mut rows = done(read(*last, pace.rows())).await?;
         while let Some(highest) = rows.iter().map(|row| row.number).max() {
             *last = highest.max(*last);
             let of_rows = rows.len() as u64;
             let alone = pace.is_alone();
-            let (wanted, mut next) = (pace.rows(), None);
-            let store = writer.run(async |open| {
+            let next = alone.then(|| read(*last, pace.rows()));
+            let stored = writer.run(async |open| {
                 // The rows are lost together with their reports, so no sync is needed within the
                 // lock.
                 no_sync(&mut open.connection).await?;
@@ -213,25 +217,26 @@ impl Copy {
                 pace.rest(begun, usize::try_from(of_rows).unwrap_or(usize::MAX)).await;
                 Ok(Moved { purged, ..stored })
             });
-            let stored = if alone {
-                let (stored, read) = tokio::join!(store, read(*last, wanted));
-                next = Some(read?);
-                stored?
-            } else {
-                store.await?
-            };
+            let stored = stored.await?;
             some_are_known = stored.reports + stored.purged < of_rows;
             moved.purged += stored.purged;
             moved.reports += stored.reports;
             moved.altered += stored.altered;
             moved.known += of_rows - stored.reports - stored.purged;
             on_moved(*moved);
-            rows = match next {
-                Some(next) => next,
-                None => read(*last, pace.rows()).await?,
-            };
+            rows = done(next.unwrap_or_else(|| read(*last, pace.rows()))).await?;
         }
         Ok(())
+    }
+}
+
+/// The rows that a task has read.
+async fn done(
+    reading: JoinHandle<std::result::Result<Vec<SourceRow>, ImportError>>,
+) -> std::result::Result<Vec<SourceRow>, ImportError> {
+    match reading.await {
+        Ok(read) => read,
+        Err(panicked) => resume_unwind(panicked.into_panic()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest as _, Sha256};
+use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use crate::{
     domain::{Dimension, Report, ReportBody, Value},
@@ -41,7 +42,7 @@ pub const COLUMNS: &str = "id,
 
 /// A row of the reference server's table. Its columns were declared without STRICT, so each may
 /// hold a value of any type: texts are read as bytes.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub struct Row {
     /// Its place in the table that it is read from.
     pub place: i64,
@@ -54,6 +55,25 @@ pub struct Row {
     db_type: Option<Vec<u8>>,
     telemetry_version: Option<Vec<u8>>,
     created_at: Option<Vec<u8>>,
+}
+
+/// By the places of [`COLUMNS`], after which comes the place of the row: names would be looked up for each row, and the
+/// types of its values compared.
+impl FromRow<'_, SqliteRow> for Row {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get_unchecked(0)?,
+            instance_id: row.try_get_unchecked(1)?,
+            image_version: row.try_get_unchecked(2)?,
+            architecture: row.try_get_unchecked(3)?,
+            container_runtime: row.try_get_unchecked(4)?,
+            startup_time_ms: row.try_get_unchecked(5)?,
+            db_type: row.try_get_unchecked(6)?,
+            telemetry_version: row.try_get_unchecked(7)?,
+            created_at: row.try_get_unchecked(8)?,
+            place: row.try_get_unchecked(9)?,
+        })
+    }
 }
 
 impl Row {
