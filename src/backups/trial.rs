@@ -3,8 +3,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::{self, File, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
     sync::Arc,
 };
@@ -71,9 +72,17 @@ pub async fn run(
     drop(restored);
     let name = backup.path.file_name().unwrap_or_default().to_string_lossy();
     let result = if good { "good" } else { "wrong" };
-    fs::write(folder.path().join(REMEMBERED), format!("{now} {result} {name}\n"))
+    remember(&folder.path().join(REMEMBERED), &format!("{now} {result} {name}\n"))
         .context("cannot write into BACKUP_DIR")?;
     Ok(Some(Trial { at: now, good, is_damaged }))
+}
+
+fn remember(path: &Path, line: &str) -> io::Result<()> {
+    let mut file =
+        File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    // Earlier versions left it open for others to read.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(line.as_bytes())
 }
 
 /// The file to which a backup is restored. Dropped, it is removed.

@@ -150,6 +150,7 @@ async fn a_backup_comes_by_itself_while_reports_come_in_and_restores_what_was_ac
     for name in names(&copies) {
         assert_eq!(mode(&copies.join(&name)), 0o600, "{name}");
     }
+    assert_eq!(mode(&copies.join(".telemetry-restored")), 0o600);
     app.stop().await;
     assert_eq!(names(&copies).len(), 4, "{:?}", names(&copies));
 }
