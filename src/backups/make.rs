@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    storage::{Contents, Source, bytes, rename_to_new, sync_folder},
+    storage::{Contents, CopyError, Source, bytes, rename_to_new, sync_folder},
 };
 
 /// A backup that is on disk under its name.
@@ -81,13 +81,21 @@ pub async fn backup(
         anyhow::Ok(Made { path, contents, bytes, begun_at })
     };
     match steps.await {
-        Err(_) if pace.is_full() => bail!(
+        // The disk may have filled before the next look at it.
+        Err(error) if pace.is_full() || is_disk_full(&error) => bail!(
             "the disk of BACKUP_DIR {} got full meanwhile: free some space, or keep fewer by \
              BACKUP_KEEP",
             folder.path().display()
         ),
         result => result,
     }
+}
+
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(CopyError::is_disk_full)
+        || error
+            .downcast_ref()
+            .is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::StorageFull)
 }
 
 /// Gives the backup its name, and before that its checksum: a backup without one does not appear.

@@ -7,7 +7,7 @@ use super::place::Denied;
 /// Error of the database. It is for the log, since it may name files and SQL.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct Error(#[from] sqlx::Error);
+pub struct Error(#[from] pub(super) sqlx::Error);
 
 impl Error {
     /// True if a retry may succeed: the database was busy, or the disk full.

@@ -13,7 +13,8 @@ use sqlx::{
 
 use super::backup::Part;
 use crate::storage::{
-    BUSY_TIMEOUT, Database, Error, MIGRATIONS, OpenError, Result, error::open_error,
+    BUSY_TIMEOUT, Database, Error, MIGRATIONS, OpenError, Result,
+    error::{DISK_FULL, open_error, sqlite_code},
 };
 
 /// Instructions of SQLite's machine, some milliseconds, between two calls of a [`Watch`].
@@ -69,6 +70,14 @@ pub enum CopyError {
     /// The database or the copy cannot be read or written.
     #[error(transparent)]
     Storage(#[from] Error),
+}
+
+impl CopyError {
+    /// True where the disk has no space left.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Storage(error) if sqlite_code(&error.0) == Some(DISK_FULL))
+    }
 }
 
 /// A database file that is copied.

@@ -1,5 +1,6 @@
 //! Backups that the server makes by itself, and their restore.
 
+mod filled;
 mod killed;
 mod restored;
 mod upgrade;
@@ -300,6 +301,19 @@ async fn old_backup(database: &Path, copies: &Path) -> PathBuf {
     copies.join(old)
 }
 
+async fn scrape(server: &Server) -> String {
+    let client = reqwest::Client::new();
+    let request = client.get(server.url("/metrics")).header("accept", "text/plain");
+    request.send().await.unwrap().text().await.unwrap()
+}
+
+/// Waits until a server has failed to make a backup.
+async fn fails(server: &Server) {
+    let fails =
+        async { while !scrape(server).await.contains("telemetry_backups_failed_total 1") {} };
+    timeout(TIME_LIMIT, fails).await.expect("it does not fail");
+}
+
 #[tokio::test]
 async fn a_full_disk_leaves_the_good_backup_and_takes_no_report() {
     let test = "a_full_disk_leaves_the_good_backup_and_takes_no_report";
@@ -321,14 +335,8 @@ async fn a_full_disk_leaves_the_good_backup_and_takes_no_report() {
     command.env("DISK", &disk).env("GOOD", &good).env("DATABASE_URL", url(&database));
     let server = Server::start_command(command.env("SERVER", binary().get_program()));
     post(&server, 60..70).await;
-    let scrape = async || {
-        let client = reqwest::Client::new();
-        let request = client.get(server.url("/metrics")).header("accept", "text/plain");
-        request.send().await.unwrap().text().await.unwrap()
-    };
-    let fails = async { while !scrape().await.contains("telemetry_backups_failed_total 1") {} };
-    timeout(TIME_LIMIT, fails).await.expect("it does not fail");
-    let shown = scrape().await;
+    fails(&server).await;
+    let shown = scrape(&server).await;
     assert!(shown.contains("telemetry_backup_overdue 1"), "{shown}");
     // The mount is only to be seen from within the server's namespace.
     let seen = PathBuf::from(format!("/proc/{}/root", server.pid()));
