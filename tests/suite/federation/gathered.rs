@@ -14,12 +14,14 @@ use mattermost_telemetry::{
         panels::{Question, dashboards, questions, text},
     },
 };
+use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
 
 use super::{
     engines::{Series, VictoriaMetrics, ask, configuration, prometheus, value},
+    extrapolation::{bounds, with_growth},
     front::Front,
 };
 use crate::support::{App, binary, report};
@@ -256,6 +258,34 @@ fn both(now: i64, range: i64) -> Vec<(String, Question, Question)> {
     found
 }
 
+/// The values of each `increase` of a question, compared with their bounds.
+#[derive(Default)]
+struct Bounded {
+    values: usize,
+    above_growth: usize,
+    wrong: Vec<String>,
+}
+
+impl Bounded {
+    async fn of(client: &Client, address: &str, question: &Question, until: i64) -> Self {
+        let mut bounded = Self::default();
+        for [least, increase, most] in bounds(question) {
+            let growth = ask(client, address, &least).await;
+            let increase = ask(client, address, &increase).await;
+            let limit = ask(client, address, &most).await;
+            let below = pairs(&growth, &increase, until);
+            bounded.values += below.len();
+            bounded.above_growth += below.iter().filter(|(a, b)| !near(*a, *b)).count();
+            for (a, b) in below.into_iter().chain(pairs(&increase, &limit, until)) {
+                if a > b && !near(a, b) {
+                    bounded.wrong.push(format!("an increase, {a} above {b}"));
+                }
+            }
+        }
+        bounded
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Prometheus and VictoriaMetrics; run it with: cargo test --test suite federation:: -- --ignored"]
 async fn engines_answer_for_three_servers_as_one_that_has_everything() {
@@ -299,7 +329,7 @@ async fn engines_answer_for_three_servers_as_one_that_has_everything() {
         shown(&world, address, now).await;
     }
 
-    let mut wrong = Vec::new();
+    let (mut wrong, mut increases, mut extrapolated) = (Vec::new(), 0, 0);
     for (dashboard, plain, engine) in both(now, ASKED * 3600) {
         let last = now - if engine.expression.contains("offset -") { 3600 } else { 0 };
         let name = format!("{dashboard}: {} {}", engine.panel, engine.target);
@@ -335,21 +365,24 @@ async fn engines_answer_for_three_servers_as_one_that_has_everything() {
                 wrong.push(format!("{name} on VictoriaMetrics: {differ:?}"));
             }
         }
-        let found = ask(&client, &prometheus.address, &engine).await;
-        if !engine.expression.contains("increase(") {
-            let pairs = compared(&engine, &found, &expected, last);
-            let differ: Vec<_> = pairs.iter().filter(|(a, b)| !near(*a, *b)).collect();
-            if !differ.is_empty() {
-                wrong.push(format!("{name} on Prometheus: {differ:?}"));
-            }
-        } else if plain.panel == "Starts" {
-            // Prometheus does not count the value with which a series begins, and extrapolates it.
-            let (a, b) = pairs(&found, &expected, last)[0];
-            let new = "sum(mattermost_starts_total unless mattermost_starts_total offset 86400s)";
-            let new = value(&client, &prometheus.address, new, now).await;
-            assert!(new < b && a <= b + new && a >= b - new, "{a} of {b}, {new} in new series");
+        // On Prometheus its samples have what the server counts, and its `increase` is as far from that as it
+        // extrapolates.
+        let exact = with_growth(&engine);
+        let found = ask(&client, &prometheus.address, &exact).await;
+        let differ: Vec<_> = compared(&exact, &found, &expected, last)
+            .into_iter()
+            .filter(|(a, b)| !near(*a, *b))
+            .collect();
+        if !differ.is_empty() {
+            wrong.push(format!("{name} on Prometheus: {differ:?}"));
         }
+        let bounded = Bounded::of(&client, &prometheus.address, &engine, last).await;
+        increases += bounded.values;
+        extrapolated += bounded.above_growth;
+        wrong.extend(bounded.wrong.iter().map(|wrong| format!("{name} on Prometheus: {wrong}")));
     }
+    // Most series are older than the range: nothing is extrapolated then.
+    assert!(0 < extrapolated && extrapolated < increases, "{extrapolated} of {increases}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     let addresses = [&*prometheus.address, &*victoria_address];

@@ -3,6 +3,7 @@
 
 mod balancer;
 mod engines;
+mod extrapolation;
 mod front;
 mod gathered;
 mod kill;
