@@ -21,8 +21,11 @@ use tokio::{
     time::{Instant, interval, timeout},
 };
 
-use super::balancer::Balancer;
-use crate::support::{Server, binary, stock};
+use super::balancer;
+use crate::{
+    proxies::process::Kind,
+    support::{Server, binary, stock},
+};
 
 /// Client addresses, each with one sender.
 const SENDERS: u8 = 24;
@@ -30,6 +33,8 @@ const SENDERS: u8 = 24;
 const ENOUGH: usize = 300;
 /// Time in which the other servers take over.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(5);
+/// Time in which the killed process closes its connections.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// Reports of one sender, as the sender knows them.
@@ -71,7 +76,7 @@ async fn send(balancer: SocketAddr, sender: u8, all: All, stop: Arc<AtomicBool>)
 }
 
 /// Waits until each sender has had an answer after a time, and all of them many.
-async fn flowing(all: &All, since: Instant, within: Duration) {
+async fn flowing(kind: Kind, all: &All, since: Instant, within: Duration) {
     let mut tick = interval(Duration::from_millis(10));
     let flows = async {
         loop {
@@ -89,7 +94,7 @@ async fn flowing(all: &All, since: Instant, within: Duration) {
             }
         }
     };
-    timeout(within, flows).await.expect("reports are not taken");
+    timeout(within, flows).await.unwrap_or_else(|_| panic!("{kind:?}: reports are not taken"));
 }
 
 /// The server on a database, at an address where one is given.
@@ -152,7 +157,8 @@ async fn full() -> SocketAddr {
 async fn a_report_that_one_server_cannot_store_goes_to_another() {
     let folder = TempDir::new().unwrap();
     let servers = ["a", "b"].map(|name| server(&folder.path().join(name), "127.0.0.1:0"));
-    let balancer = Balancer::start([servers[0].address, servers[1].address, full().await]).await;
+    let addresses = [servers[0].address, servers[1].address, full().await];
+    let balancer = balancer::start(Kind::Haproxy, addresses).await;
     for sender in 1..=SENDERS {
         let local = [127, 0, 1, sender].into();
         let client = Client::builder().local_address(Some(local)).build().unwrap();
@@ -166,15 +172,21 @@ async fn a_report_that_one_server_cannot_store_goes_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs haproxy; run it with: cargo test --test suite federation:: -- --ignored"]
+#[ignore = "needs proxies; run it with: cargo test --test suite federation:: -- --ignored"]
 async fn the_others_take_over_and_nothing_acknowledged_is_lost() {
+    for kind in Kind::ALL {
+        the_others_take_over(kind).await;
+    }
+}
+
+async fn the_others_take_over(kind: Kind) {
     let folder = TempDir::new().unwrap();
     let databases: [PathBuf; 3] =
         ["a", "b", "c"].map(|name| folder.path().join(format!("{name}.db")));
     let mut servers: Vec<Server> =
         databases.iter().map(|database| server(database, "127.0.0.1:0")).collect();
-    let balancer =
-        Balancer::start([servers[0].address, servers[1].address, servers[2].address]).await;
+    let addresses = [servers[0].address, servers[1].address, servers[2].address];
+    let balancer = balancer::start(kind, addresses).await;
     let (all, stop) = (All::default(), Arc::new(AtomicBool::new(false)));
     let tasks: Vec<JoinHandle<()>> = (1..=SENDERS)
         .map(|sender| {
@@ -183,7 +195,7 @@ async fn the_others_take_over_and_nothing_acknowledged_is_lost() {
         .collect();
     let client = Client::new();
 
-    flowing(&all, Instant::now(), TIME_LIMIT).await;
+    flowing(kind, &all, Instant::now(), TIME_LIMIT).await;
     // An address is kept on one server while that is up.
     let mut homes: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     for (number, server) in servers.iter().enumerate() {
@@ -194,20 +206,20 @@ async fn the_others_take_over_and_nothing_acknowledged_is_lost() {
         }
     }
     assert_eq!(homes.len(), usize::from(SENDERS));
-    assert!(homes.values().all(|homes| homes.len() == 1), "{homes:?}");
+    assert!(homes.values().all(|homes| homes.len() == 1), "{kind:?}: {homes:?}");
     assert!(all.lock().unwrap().values().all(|sent| sent.failed.is_empty()));
 
     let killed = Instant::now();
     let gone = servers.remove(2);
     let address = gone.address.to_string();
     gone.kill();
-    flowing(&all, killed, TAKEN_OVER_WITHIN).await;
+    flowing(kind, &all, killed, TAKEN_OVER_WITHIN).await;
     let moved = Instant::now();
-    flowing(&all, moved, TIME_LIMIT).await;
-    // A report that was being answered at that moment may fail, once for each sender, and no other one.
+    flowing(kind, &all, moved, TIME_LIMIT).await;
+    // Reports fail while the process ends, which closes its connections one after the other, and none later.
     for (sender, sent) in &*all.lock().unwrap() {
         let failed: Vec<Duration> = sent.failed.iter().map(|at| *at - killed).collect();
-        assert!(failed.len() <= 1, "{sender}: {failed:?}");
+        assert!(failed.iter().all(|after| *after < ENDS_WITHIN), "{kind:?} {sender}: {failed:?}");
     }
 
     // It comes back, and its addresses with it.
@@ -219,7 +231,7 @@ async fn the_others_take_over_and_nothing_acknowledged_is_lost() {
             tick.tick().await;
         }
     };
-    timeout(TIME_LIMIT, back).await.expect("it gets no reports");
+    timeout(TIME_LIMIT, back).await.unwrap_or_else(|_| panic!("{kind:?}: it gets no reports"));
     stop.store(true, Ordering::Relaxed);
     for task in tasks {
         timeout(TIME_LIMIT, task).await.unwrap().unwrap();
@@ -257,13 +269,13 @@ async fn the_others_take_over_and_nothing_acknowledged_is_lost() {
         .flat_map(|sent| &sent.acknowledged)
         .filter(|id| !distinct.contains(*id))
         .collect();
-    assert!(lost.is_empty(), "{lost:?}");
+    assert!(lost.is_empty(), "{kind:?}: {lost:?}");
     // A report whose answer was lost may be stored.
     let within = acknowledged..=acknowledged + failed;
-    assert!(within.contains(&reports), "{reports} of {within:?}");
+    assert!(within.contains(&reports), "{kind:?}: {reports} of {within:?}");
     // Instances that reported to two servers are counted by both: the sum is an upper bound.
     assert_eq!(instances, distinct.len() + at_several);
-    assert!((1..=usize::from(SENDERS)).contains(&at_several), "{at_several}");
+    assert!((1..=usize::from(SENDERS)).contains(&at_several), "{kind:?}: {at_several}");
     for (server, database) in servers.into_iter().zip(&databases) {
         assert!(server.terminate().0.success());
         let url = format!("sqlite://{}", database.display());

@@ -1,5 +1,5 @@
 //! Several servers: a load balancer in front of them, and engines that gather them. These tests need
-//! `haproxy`, `prometheus` and `victoria-metrics`.
+//! `haproxy`, `caddy`, `nginx`, `prometheus` and `victoria-metrics`.
 
 mod balancer;
 mod engines;

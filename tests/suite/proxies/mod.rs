@@ -2,5 +2,5 @@
 //! `nginx`, `haproxy` and `caddy`.
 
 mod behind;
-mod process;
+pub mod process;
 mod relay;

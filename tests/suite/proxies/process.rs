@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -27,6 +27,7 @@ pub enum Kind {
 /// Stopped when it is dropped.
 pub struct Proxy {
     pub address: SocketAddr,
+    log: PathBuf,
     process: Child,
     _folder: TempDir,
 }
@@ -35,14 +36,19 @@ impl Kind {
     pub const ALL: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Caddy];
 
     /// Starts it before the server with the configuration of docs/proxies.md, which `change` may alter.
-    /// Returns when it accepts connections.
     pub async fn start(self, server: SocketAddr, change: impl Fn(String) -> String) -> Proxy {
+        let block = self.block(PAGE);
+        assert!(block.contains(SERVER), "{block}");
+        self.run(&change(block.replace(SERVER, &server.to_string()))).await
+    }
+
+    /// Starts it with a configuration. Returns when it accepts connections.
+    pub async fn run(self, block: &str) -> Proxy {
         let folder = TempDir::new().unwrap();
         // Free for the moment that it takes to give it on.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let block = change(self.block().replace(SERVER, &server.to_string()));
         let file = folder.path().join("proxy.conf");
-        std::fs::write(&file, self.whole(&block, address, folder.path())).unwrap();
+        std::fs::write(&file, self.whole(block, address, folder.path())).unwrap();
         let log = folder.path().join("log");
         let mut process = self
             .command(&file)
@@ -60,20 +66,18 @@ impl Kind {
             assert!(runs, "{self:?} does not listen: {}", std::fs::read_to_string(&log).unwrap());
             tick.tick().await;
         }
-        Proxy { address, process, _folder: folder }
+        Proxy { address, log, process, _folder: folder }
     }
 
-    /// The configuration in docs/proxies.md.
-    fn block(self) -> &'static str {
+    /// The configuration in a page.
+    pub fn block(self, page: &'static str) -> &'static str {
         let fence = match self {
             Self::Nginx => "```nginx\n",
             Self::Haproxy => "```haproxy\n",
             Self::Caddy => "```caddyfile\n",
         };
-        let (_, rest) = PAGE.split_once(fence).unwrap();
-        let (block, _) = rest.split_once("```\n").unwrap();
-        assert!(block.contains(SERVER), "{block}");
-        block
+        let (_, rest) = page.split_once(fence).unwrap();
+        rest.split_once("```\n").unwrap().0
     }
 
     /// The configuration on a port of ours, with what a package's own configuration has around it.
@@ -115,6 +119,13 @@ impl Kind {
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{path}:/usr/sbin"));
         command
+    }
+}
+
+impl Proxy {
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 }
 
