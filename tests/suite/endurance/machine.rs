@@ -5,27 +5,22 @@ use std::{
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Command,
 };
 
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::RETENTION_DAYS;
-use crate::support::{REFERENCE_SCHEMA, Server, binary};
+use crate::support::{Disk, REFERENCE_SCHEMA, Server, binary};
 
 /// Space of the disk, in MiB: for the log and for hours of reports.
 const DISK_MB: u64 = 512;
-/// Time in which the disk is mounted.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 pub struct Machine {
     /// Files outside of the disk.
     folder: TempDir,
-    /// Process that holds the namespace in which the disk is mounted.
-    holder: Child,
+    pub disk: Disk,
     server: Option<Server>,
 }
 
@@ -41,38 +36,19 @@ pub struct Sizes {
 impl Machine {
     pub fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let disk = folder.path().join("disk");
-        fs::create_dir(&disk).unwrap();
-        let script = format!(
-            "mount -t tmpfs -o size={DISK_MB}m tmpfs \"$DISK\" && touch \"$DISK/mounted\" && exec sleep infinity"
-        );
-        let holder = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
-            .env("DISK", &disk)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let machine = Self { folder, holder, server: None };
+        let disk = Disk::mount("endurance", folder.path(), DISK_MB).expect("a disk");
+        let machine = Self { folder, disk, server: None };
         machine.set_clock("+0d");
-        let begun = Instant::now();
-        while !machine.seen(&disk).join("mounted").exists() {
-            assert!(begun.elapsed() < TIME_LIMIT, "no disk: `unshare --mount` is needed");
-            thread::sleep(Duration::from_millis(10));
-        }
         machine
     }
 
-    fn disk(&self) -> PathBuf {
-        self.folder.path().join("disk")
-    }
-
     fn database(&self) -> PathBuf {
-        self.disk().join("telemetry.db")
+        self.disk.path.join("telemetry.db")
     }
 
-    /// A path as this process sees what is mounted in the namespace.
-    fn seen(&self, path: &Path) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), path.display()))
+    /// Folder of the backups that the server makes, which is not on the disk.
+    fn backup_dir(&self) -> PathBuf {
+        self.folder.path().join("backups")
     }
 
     /// Path of a file that is not on the disk.
@@ -90,13 +66,17 @@ impl Machine {
         let mut command = Command::new("nsenter");
         command
             .env_clear()
-            .arg(format!("--target={}", self.holder.id()))
+            .arg(format!("--target={}", self.disk.holder()))
             .args(["--user", "--mount", "--preserve-credentials", "--"])
             .args(["env", &format!("LD_PRELOAD={library}")])
             .arg(binary().get_program())
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("DATABASE_URL", format!("sqlite://{}", self.database().display()))
             .env("RETENTION_DAYS", RETENTION_DAYS)
+            .env("BACKUP_DIR", self.backup_dir())
+            .env("BACKUP_EVERY", "1h")
+            // Else each thread keeps what it has freed, which looks like growth.
+            .env("MALLOC_ARENA_MAX", "1")
             .env("FAKETIME_TIMESTAMP_FILE", self.folder.path().join("time"))
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
@@ -133,15 +113,33 @@ impl Machine {
         fs::rename(next, self.folder.path().join("time")).unwrap();
     }
 
-    pub fn fill_disk(&self) {
-        let ballast = self.seen(&self.disk()).join("ballast");
-        let zeros = vec![0; 1 << 20];
-        let mut file = fs::File::create(ballast).unwrap();
-        while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
+    /// The backups that the server has made, the oldest first.
+    pub fn backups(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.backup_dir()).into_iter().flatten();
+        let files = files.map(|file| file.unwrap().path());
+        let mut backups: Vec<_> =
+            files.filter(|file| file.extension().is_some_and(|ending| ending == "gz")).collect();
+        backups.sort();
+        backups
     }
 
-    pub fn free_disk(&self) {
-        fs::remove_file(self.seen(&self.disk()).join("ballast")).unwrap();
+    /// Deletes all of them but the oldest and the newest. The server deletes none by a doubtful clock.
+    pub fn thin_backups(&self) {
+        if let [_, between @ .., _] = &*self.backups() {
+            for backup in between {
+                fs::remove_file(backup).unwrap();
+                fs::remove_file(format!("{}.sha256", backup.display())).unwrap();
+            }
+        }
+    }
+
+    /// Restores a backup into a new file.
+    pub async fn restore(&self, backup: &Path) -> PathBuf {
+        let database = self.folder.path().join("restored/telemetry.db");
+        let url = format!("sqlite://{}", database.display());
+        let backup = backup.to_str().unwrap();
+        self.command(&["restore", "--database-url", &url, backup]).await;
+        database
     }
 
     /// Runs a command beside the server; what it prints.
@@ -192,26 +190,24 @@ impl Machine {
         self.verify(&self.database().display().to_string()).await
     }
 
+    /// Whether times of reports are as the clock's steps ask for, and the recount agrees.
+    pub async fn is_corrected(&self) -> bool {
+        let (clean, verdict) = self.verify_own().await;
+        assert!(clean || verdict.contains("unfinished:"), "{verdict}");
+        clean
+    }
+
     pub fn sizes(&self) -> Sizes {
         let process = format!("/proc/{}", self.server().pid());
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let bytes = |file: &str| {
-            self.seen(&self.disk()).join(file).metadata().map_or(0, |file| file.size())
-        };
+        let bytes =
+            |file: &str| self.disk.seen().join(file).metadata().map_or(0, |file| file.size());
         Sizes {
             memory_kb: memory.trim().trim_end_matches(" kB").parse().unwrap(),
             open_files: fs::read_dir(format!("{process}/fd")).unwrap().count() as u64,
             log_bytes: bytes("telemetry.db-wal"),
             database_bytes: bytes("telemetry.db"),
         }
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.server = None;
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use serde_json::Value;
 
 use self::{fleet::Fleet, machine::Machine, table::Table};
+use crate::support::Server;
 
 /// Time in which the work of a minute is seen: a minute, and some more.
 const CHORES: Duration = Duration::from_secs(90);
@@ -23,6 +24,8 @@ const RECOVERY: Duration = Duration::from_secs(30);
 const LOAD: Duration = Duration::from_secs(2);
 /// Rows of the reference's database that each cycle brings.
 const IMPORTED: u64 = 2_000;
+/// Hours to which the clock is set forward in the first cycle; two more in each later one.
+const FORWARD_H: u64 = 72;
 /// Single reports are kept for this time; what is imported is older.
 pub const RETENTION_DAYS: &str = "30";
 
@@ -33,7 +36,8 @@ fn minutes() -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: .ci/endurance"]
 async fn years_in_minutes() {
-    let end = Instant::now() + Duration::from_secs_f64(minutes() * 60.0);
+    let time = Duration::from_secs_f64(minutes() * 60.0);
+    let (half, end) = (Instant::now() + time / 2, Instant::now() + time);
     let mut machine = Machine::new();
     machine.start();
     // These come first, so that they are the first to be pruned; nothing is by a clock that is not confirmed.
@@ -42,6 +46,8 @@ async fn years_in_minutes() {
     let fleet = Fleet::start(machine.address());
     let mut table = Table::default();
     let (mut cycles, mut imported) = (0, IMPORTED);
+    // What the newest backup of the server's own has at least.
+    let mut backed_up = 0;
     while cycles == 0 || Instant::now() < end {
         cycles += 1;
         let backup = format!("{cycles}.db");
@@ -53,14 +59,20 @@ async fn years_in_minutes() {
         imported = rows;
         table.watch(&machine, LOAD).await;
 
+        // A copy in the middle of a correction would differ from a recount.
+        let begun = Instant::now();
+        while !machine.is_corrected().await {
+            assert!(begun.elapsed() < 2 * CHORES, "times are still being corrected");
+            table.watch(&machine, LOAD / 4).await;
+        }
         machine.command(&["backup", &machine.outside(&backup)]).await;
         table.watch(&machine, LOAD).await;
 
         let refused = fleet.refused();
-        machine.fill_disk();
+        machine.disk.fill();
         wait_for("refusals of a full disk", RECOVERY, async || fleet.refused() > refused).await;
         table.watch(&machine, LOAD).await;
-        machine.free_disk();
+        machine.disk.free();
         let acknowledged = fleet.acknowledged();
         wait_for("a report after a full disk", RECOVERY, async || {
             fleet.acknowledged() > acknowledged
@@ -74,13 +86,24 @@ async fn years_in_minutes() {
             wait_for("old reports to be pruned", CHORES, pruned).await;
         }
 
-        for step in ["+3d", "+0d", "-2h", "+0d"] {
+        // Far enough for the next backup of the server's own.
+        let (made, acknowledged) = (machine.backups(), fleet.acknowledged());
+        machine.set_clock(&format!("+{}h", FORWARD_H + 2 * cycles));
+        table.watch(&machine, LOAD / 4).await;
+        wait_for("a backup", CHORES, async || machine.backups().last() != made.last()).await;
+        backed_up = acknowledged + imported;
+        machine.thin_backups();
+        for step in ["+0d", "-2h", "+0d"] {
             machine.set_clock(step);
             table.watch(&machine, LOAD / 4).await;
         }
-        machine.kill();
-        machine.start();
-        fleet.goes_to(machine.address());
+        // From the half of the time on the same process runs until the end, so that its growth shows.
+        if cycles == 1 || Instant::now() < half {
+            machine.kill();
+            machine.start();
+            fleet.goes_to(machine.address());
+            table.begin_life();
+        }
         table.watch(&machine, LOAD).await;
         let copy = machine.verify(&machine.outside(&backup)).await;
         assert!(copy.0, "the backup: {}", copy.1);
@@ -92,14 +115,31 @@ async fn years_in_minutes() {
         (fleet.acknowledged + imported, fleet.acknowledged + fleet.unknown + imported);
     let stored = total(address).await;
     assert!((least..=most).contains(&stored), "{stored} stored of {least} to {most}");
-    let unfinished = async || !machine.verify_own().await.1.contains("unfinished:");
-    wait_for("corrections of times", 2 * CHORES, unfinished).await;
+    wait_for("end of corrections", 2 * CHORES, async || machine.is_corrected().await).await;
     let log = machine.terminate();
     assert!(!log.contains("panicked"), "{log}");
     let (clean, verdict) = machine.verify_own().await;
     assert!(clean, "{verdict}");
+    let restored = restored(&machine).await;
+    assert!((backed_up..=most).contains(&restored), "{restored} restored of {backed_up}");
     println!("{}", table.page(cycles, &fleet, stored - imported, imported));
     table.assert_flat();
+}
+
+/// Restores the newest backup that the server has made, and has a server finish what that had begun to change. Returns
+/// its number of reports.
+async fn restored(machine: &Machine) -> u64 {
+    let database = machine.restore(machine.backups().last().unwrap()).await;
+    let server = Server::start(&database);
+    let path = database.display().to_string();
+    let corrected = async || machine.verify(&path).await.0;
+    wait_for("end of corrections in a backup", 2 * CHORES, corrected).await;
+    let total = total(server.address).await;
+    let (status, log) = server.terminate();
+    assert!(status.success() && !log.contains("panicked"), "{log}");
+    let (clean, verdict) = machine.verify(&path).await;
+    assert!(clean, "the newest backup: {verdict}");
+    total
 }
 
 /// Waits until something is true.

@@ -37,7 +37,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 pub use self::{
     binary::{Server, binary, refusal, refused, url},
     load::Acknowledged,
-    mounts::in_own_namespace,
+    mounts::{Disk, in_own_namespace},
 };
 
 /// The schema of the reference server's database.
