@@ -47,8 +47,9 @@ struct Gone {
     profile: i64,
 }
 
-/// Makes the table `temp.instance_changes` of `temp.history`: the changes up to the snapshots of a day, in parts. Neither
-/// is part of the schema, so these queries cannot be checked against it when compiled; the tests run them.
+/// Makes the table `temp.instance_changes` of `temp.history`: the changes up to the snapshots of a day, in
+/// parts. Neither is part of the schema, so these queries cannot be checked against it when compiled; the
+/// tests run them.
 pub async fn store(
     connection: &mut SqliteConnection,
     hourly_from: i64,

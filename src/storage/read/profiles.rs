@@ -5,13 +5,15 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use sqlx::SqliteConnection;
+use futures_util::TryStreamExt as _;
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::table::count;
 use crate::{
     domain::{Hour, Profile},
     storage::{
         Database, Result,
+        packed_days::{packed_until, unpack_starts},
         profiles::{self, Numbered},
     },
 };
@@ -63,14 +65,40 @@ impl Database {
     /// # Errors
     /// The database's error.
     pub async fn first_days(&self) -> Result<Vec<(Arc<Profile>, Hour)>> {
-        let rows = sqlx::query!(
-            r#"SELECT profile AS "profile!", min(period) AS "hour!: i64" FROM counts
-               WHERE span = 24 AND starts > 0 GROUP BY profile"#
+        let mut reader = self.reader().await?;
+        let mut snapshot = reader.begin().await?;
+        let packed_until = packed_until(&mut snapshot).await?.number();
+        let mut first = HashMap::new();
+        // The rows of a year are a million.
+        let mut days = sqlx::query!(
+            "SELECT period, starts FROM packed_days WHERE period < ? ORDER BY period",
+            packed_until
         )
-        .fetch_all(&mut *self.reader().await?)
+        .fetch(&mut *snapshot);
+        while let Some(day) = days.try_next().await? {
+            let hour = Hour::new(day.period);
+            let visited = unpack_starts(&day.starts, |row| {
+                first.entry(i64::try_from(row.profile).unwrap_or(i64::MAX)).or_insert(hour);
+            });
+            visited.map_err(sqlx::Error::from)?;
+        }
+        drop(days);
+        let rows = sqlx::query!(
+            r#"SELECT profile AS "profile!", min(period - period % 24) AS "hour!: i64"
+               FROM stored_spans
+               CROSS JOIN rollups
+                   ON rollups.span = stored_spans.stored_as
+                   AND rollups.period >= max(stored_spans.first, ?)
+               WHERE stored_spans.span = 24 AND starts > 0
+               GROUP BY profile"#,
+            packed_until
+        )
+        .fetch_all(&mut *snapshot)
         .await?;
-        let first = rows.into_iter().map(|row| (row.profile, Hour::new(row.hour))).collect();
-        let profiles = self.profiles().await?;
+        for row in rows {
+            first.entry(row.profile).or_insert(Hour::new(row.hour));
+        }
+        let profiles = self.profiles_in(&mut snapshot).await?;
         Ok(with_profiles(&profiles, &first))
     }
 }
