@@ -109,10 +109,10 @@ pub async fn store(
 pub fn unpack(day: i64, mut packed: &[u8], mut visit: impl FnMut(i64, i64, Changes)) -> Option<()> {
     while !packed.is_empty() {
         let key = take(&mut packed)?.cast_signed();
-        let changed = take(&mut packed)?;
+        let places = take(&mut packed)?;
         let mut changes = Changes::default();
         for (place, change) in changes.iter_mut().enumerate() {
-            if changed >> place & 1 == 1 {
+            if places >> place & 1 == 1 {
                 *change = take_signed(&mut packed)?.try_into().ok()?;
             }
         }
@@ -286,13 +286,14 @@ impl Sums {
         if changes == Changes::default() {
             return;
         }
-        let changed = changes.iter().enumerate();
-        let changed =
-            changed.fold(0, |bits, (place, &change)| bits | u64::from(change != 0) << place);
+        let places = changes
+            .iter()
+            .enumerate()
+            .fold(0, |places, (place, &change)| places | u64::from(change != 0) << place);
         let packed = self.by_day.entry(hour.div_euclid(24)).or_default();
         let held = packed.len();
         put(packed, (24 * profile + hour.rem_euclid(24)).cast_unsigned());
-        put(packed, changed);
+        put(packed, places);
         for change in changes.into_iter().filter(|&change| change != 0) {
             put_signed(packed, change.into());
         }
