@@ -54,13 +54,15 @@ pub struct Machine {
     client: reqwest::Client,
     server: Option<Running>,
     file: Option<SqliteConnection>,
+    /// Number of starts.
+    runs: i64,
 }
 
 impl Machine {
     pub fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let client = reqwest::Client::new();
-        Self { folder, time: Arc::default(), client, server: None, file: None }
+        Self { folder, time: Arc::default(), client, server: None, file: None, runs: 0 }
     }
 
     pub fn now(&self) -> i64 {
@@ -105,6 +107,9 @@ impl Machine {
             }
         });
         self.server = Some(Running { address, database, stop, ended });
+        // It starts at this time, and not at that of the first report.
+        self.runs += 1;
+        self.wait("SELECT EXISTS (SELECT 1 FROM clock_stretches WHERE run = ?)", self.runs).await;
     }
 
     pub async fn stop(&mut self) {
@@ -122,6 +127,14 @@ impl Machine {
         let answer = self.client.get(self.url(path)).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         answer.json().await.unwrap()
+    }
+
+    /// The value of a metric without labels, as Prometheus scrapes it.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let request = self.client.get(self.url("/metrics")).header(header::ACCEPT, "text/plain");
+        let text = request.send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
     }
 
     /// Sends reports, each of which must be taken, and returns when all are.
@@ -154,28 +167,73 @@ impl Machine {
 
     /// Waits until the times of reports are corrected, hours are closed and reports are indexed.
     pub async fn settle(&mut self) {
+        let settled = "SELECT NOT EXISTS (SELECT 1 FROM corrections) AND min(
+                 position >= iif(name = 'rolled_up', ?, (SELECT max(id) FROM reports))
+             ) FROM watermarks WHERE name IN ('indexed', 'rolled_up')";
+        self.wait(settled, self.now().div_euclid(HOUR)).await;
+    }
+
+    /// Waits until the chores of a minute are done, too. The server is started anew for it, since its minutes
+    /// are real ones.
+    pub async fn settle_chores(&mut self) {
+        self.settle().await;
+        self.stop().await;
+        self.start(0).await;
+        let done = "SELECT NOT EXISTS (SELECT 1 FROM calendar_recounts)
+                 AND position >= min(?, (SELECT max(hour) FROM snapshots))
+             FROM watermarks WHERE name = 'adopted'";
+        self.wait(done, self.now().div_euclid(HOUR)).await;
+        let outages = async {
+            while self.metric("telemetry_outage_seconds_total").await == 0.0 {
+                sleep(POLLED).await;
+            }
+        };
+        timeout(PATIENCE, outages).await.expect("the server states no outage");
+    }
+
+    /// Waits until a question with a parameter has the answer `true`.
+    async fn wait(&mut self, question: &'static str, parameter: i64) {
         if self.file.is_none() {
             let path = self.server.as_ref().unwrap().database.path();
             let options = SqliteConnectOptions::new().filename(path).read_only(true);
             self.file = Some(options.connect().await.unwrap());
         }
-        let hour = self.now().div_euclid(HOUR);
         let file = self.file.as_mut().unwrap();
         let settled = async {
-            while !sqlx::query_scalar::<_, bool>(
-                "SELECT NOT EXISTS (SELECT 1 FROM corrections) AND min(
-                     position >= iif(name = 'rolled_up', ?, (SELECT max(id) FROM reports))
-                 ) FROM watermarks WHERE name IN ('indexed', 'rolled_up')",
-            )
-            .bind(hour)
-            .fetch_one(&mut *file)
-            .await
-            .unwrap()
+            while !sqlx::query_scalar::<_, bool>(question)
+                .bind(parameter)
+                .fetch_one(&mut *file)
+                .await
+                .unwrap()
             {
                 sleep(POLLED).await;
             }
         };
         timeout(PATIENCE, settled).await.expect("the server does not settle");
+    }
+
+    /// Runs a command beside the server. Returns what it prints.
+    pub async fn command(&self, arguments: &[&str]) -> String {
+        let url = support::url(self.server.as_ref().unwrap().database.path());
+        let mut command = support::binary();
+        command.args(arguments).env("DATABASE_URL", url);
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = run.await.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Orders a repair, as `verify --repair` does, and waits for it.
+    pub async fn repair(&self) {
+        let mut writer = self.server.as_ref().unwrap().database.writer();
+        let order = writer.order_repair().await.unwrap();
+        let repaired = async {
+            while writer.repaired(order).await.unwrap().is_none() {
+                sleep(POLLED).await;
+            }
+        };
+        timeout(PATIENCE, repaired).await.expect("the server does not repair");
+        writer.leave().await.unwrap();
     }
 
     /// Holds what is derived from the reports to a recount.

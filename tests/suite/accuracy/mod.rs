@@ -5,8 +5,13 @@
 //! cargo test --release --test suite accuracy:: -- --ignored --nocapture     # writes docs/accuracy.md
 //! ```
 
+mod adoption;
+mod calendar;
+mod labels;
 mod machine;
+mod orders;
 mod page;
+mod periods;
 mod plan;
 mod published;
 mod row;
@@ -18,6 +23,7 @@ use mattermost_telemetry::simulation::{Clients, Settings};
 
 use self::{
     machine::Machine,
+    orders::{Undone, undo},
     plan::{Act, Outage, plan},
     published::{Look, Whole, look},
     row::Row,
@@ -50,6 +56,7 @@ impl Size {
 struct Outcome {
     looks: Vec<Look>,
     whole: Whole,
+    undone: Undone,
     truth: Truth,
     requests: u64,
 }
@@ -59,7 +66,8 @@ impl Outcome {
         let looks = self.looks.iter().flat_map(|look| {
             look.shown.iter().chain(&look.others).map(move |row| (look.name, row))
         });
-        looks.chain(self.whole.rows().map(|row| ("the whole time", row)))
+        let whole = self.whole.rows().map(|row| ("the whole time", row));
+        looks.chain(whole).chain(self.undone.rows())
     }
 
     /// Holds each number to its tolerance.
@@ -90,7 +98,10 @@ async fn live(size: Size, mut passed: impl FnMut(i64)) -> Outcome {
                     machine.pass_to(at);
                     machine.start(ahead).await;
                 }
-                Act::Stop => machine.stop().await,
+                Act::Stop => {
+                    machine.pass_to(at);
+                    machine.stop().await;
+                }
                 Act::Set(ahead) => machine.set(ahead),
                 Act::Flood => {
                     machine.pass_to(at);
@@ -116,10 +127,13 @@ async fn live(size: Size, mut passed: impl FnMut(i64)) -> Outcome {
             passed(day);
         }
     }
+    machine.settle_chores().await;
     let whole = Whole::of(&machine, &world.truth, from).await;
     machine.verify().await;
+    let undone = undo(&mut machine, &mut world.truth, from).await;
+    machine.verify().await;
     machine.stop().await;
-    Outcome { looks, whole, truth: world.truth, requests }
+    Outcome { looks, whole, undone, truth: world.truth, requests }
 }
 
 /// A month and a half of a hundred deployments. A release comes out after the flood.

@@ -14,7 +14,7 @@ const TEMPLATE: &str = include_str!("page.md");
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/accuracy.md");
 
 pub fn write(size: Size, outcome: &Outcome) {
-    let Outcome { looks, whole, truth, requests } = outcome;
+    let Outcome { looks, whole, undone, truth, requests } = outcome;
     let shown = |count: u64| number(float(count));
     let deployments = |client| shown(truth.deployments_ever(client));
     let world = [
@@ -27,7 +27,7 @@ pub fn write(size: Size, outcome: &Outcome) {
         ("shell clients on copied volumes, of these", shown(truth.copied.0)),
         ("starts that happened", shown(truth.happened)),
         ("reports sent again although they were stored", shown(truth.repeated)),
-        ("made-up reports of the flood", shown(truth.flood)),
+        ("made-up reports of the flood", shown(truth.made_up())),
         ("requests", shown(*requests)),
     ];
     let world = world.map(|(name, count)| format!("| {name} | {count} |")).join("\n");
@@ -41,18 +41,23 @@ pub fn write(size: Size, outcome: &Outcome) {
     let unknowable: Vec<String> = whole.rotating.iter().map(Row::to_string).collect();
     let others: usize = looks.iter().map(|look| look.others.len()).sum();
     let lost = &truth.lost;
-    let arrived = truth.starts.values().sum::<u64>() - truth.flood;
-    let on_their_way = truth.happened - arrived - lost.all();
+    let on_their_way = truth.happened - truth.arrived() - lost.all();
     let page = [
         ("deployments", shown(u64::from(size.deployments))),
         ("requests", shown(*requests)),
         ("command", command),
         ("seed", size.seed.to_string()),
         ("world", world),
-        ("flood", shown(truth.flood)),
+        ("flood", shown(truth.made_up())),
         ("releases", shown(FLOOD_RELEASES as u64)),
         ("moments", moments(looks)),
         ("periods", table(&whole.periods)),
+        ("calendar", table(&whole.calendar)),
+        ("adoption", table(&whole.adoption)),
+        ("outages", table(&whole.outages)),
+        ("undone", undone.lines()),
+        ("named", undone.preview.to_string()),
+        ("lifted", shown(undone.lifted.len() as u64)),
         ("others", shown(others as u64)),
         ("values", table(&whole.values)),
         ("releases_table", table(&whole.releases)),

@@ -33,6 +33,29 @@ impl Outage {
     pub fn covers(self, time: i64) -> bool {
         (self.from..self.until).contains(&time)
     }
+
+    /// Length of the part of it between two moments.
+    pub fn within(self, from: i64, until: i64) -> u64 {
+        (self.until.min(until) - self.from.max(from)).max(0).unsigned_abs()
+    }
+}
+
+/// Day of the flood.
+pub const FLOOD_DAY: i64 = 25;
+
+/// Times in which the server is down, as the plan has them.
+pub fn down(from: i64, days: i64) -> Vec<Outage> {
+    let (mut down, mut stopped) = (Vec::new(), None);
+    for (at, act) in plan(from, days) {
+        match act {
+            Act::Stop => stopped = Some(at),
+            Act::Start(_) => {
+                down.extend(stopped.take().map(|from| Outage { from, until: at }));
+            }
+            _ => {}
+        }
+    }
+    down
 }
 
 /// Acts in a world of some days, in the order of time.
@@ -67,8 +90,8 @@ pub fn plan(from: i64, days: i64) -> Vec<(i64, Act)> {
         (outage.from, Stop),
         (outage.until, Start(0)),
         (at(22, 6 * HOUR), Look("six hours after an outage of two days")),
-        (at(25, 12 * HOUR), Flood),
-        (at(26, 0), Look("twelve hours after a flood of made-up reports")),
+        (at(FLOOD_DAY, 12 * HOUR), Flood),
+        (at(FLOOD_DAY + 1, 0), Look("twelve hours after a flood of made-up reports")),
         (at(days, 0), Look("the end")),
     ]
 }

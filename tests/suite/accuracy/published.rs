@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     machine::Machine,
-    plan::Outage,
+    periods::{adoption, calendar, outages, periods},
     row::{Row, Tolerance, float},
     truth::{Activity, Client, Truth, percentile},
 };
@@ -16,11 +16,9 @@ use crate::support::milliseconds::HOUR;
 const WINDOWS: [&str; 3] = ["24h", "7d", "30d"];
 /// Releases with a row of their own.
 const SHOWN: usize = 5;
-/// Hours of one question: a series has at most 2000 periods.
-const HOURS_AT_A_TIME: i64 = 1992;
 
 /// A number of an answer.
-fn count(value: &Value) -> f64 {
+pub fn count(value: &Value) -> f64 {
     value.as_f64().unwrap_or_default()
 }
 
@@ -42,11 +40,15 @@ pub async fn look(name: &'static str, machine: &Machine, truth: &Truth) -> Look 
     let instances = truth.instances(hour);
     let metrics = machine.get("/metrics").await;
     let mut shown = vec![
-        Row::exact("starts", count(&metrics["total_deployments"]), truth.starts.values().sum()),
+        Row::exact(
+            "starts",
+            count(&metrics["total_deployments"]),
+            truth.starts_in(i64::MIN..i64::MAX),
+        ),
         Row::exact(
             "heartbeats",
             count(&metrics["total_heartbeats"]),
-            truth.heartbeats.values().sum(),
+            truth.heartbeats_in(i64::MIN..i64::MAX),
         ),
         Row::exact("instances", count(&metrics["unique_instances"]), instances.all),
         Row::exact("returning", count(&metrics["returning_instances"]), instances.returning),
@@ -96,6 +98,9 @@ fn activity(value: &str, rows: &[Value], expected: &Activity) -> Vec<Row> {
 /// Numbers of the whole time.
 pub struct Whole {
     pub periods: Vec<Row>,
+    pub calendar: Vec<Row>,
+    pub adoption: Vec<Row>,
+    pub outages: Vec<Row>,
     pub values: Vec<Row>,
     pub releases: Vec<Row>,
     pub startup: Vec<Row>,
@@ -106,6 +111,9 @@ impl Whole {
     pub async fn of(machine: &Machine, truth: &Truth, from: i64) -> Self {
         Self {
             periods: periods(machine, truth, from).await,
+            calendar: calendar(machine, truth).await,
+            adoption: adoption(machine, truth).await,
+            outages: outages(machine, from).await,
             values: values(machine, truth).await,
             releases: releases(machine, truth).await,
             startup: startup(machine, truth).await,
@@ -114,107 +122,12 @@ impl Whole {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        let Self { periods, values, releases, startup, rotating } = self;
-        [periods, values, releases, startup, rotating].into_iter().flatten()
-    }
-}
-
-fn time(hour: i64) -> String {
-    mattermost_telemetry::domain::Hour::new(hour).start().to_string()
-}
-
-async fn periods(machine: &Machine, truth: &Truth, from: i64) -> Vec<Row> {
-    let (first, last) = (from.div_euclid(HOUR), machine.now().div_euclid(HOUR));
-    let mut rows = Vec::new();
-    for (name, interval, hours) in [("days", "day", 24), ("hours", "hour", 1)] {
-        let (mut right, mut all) = (0, 0);
-        let mut since = first;
-        while since <= last {
-            let until = last.min(since + HOURS_AT_A_TIME - 1);
-            let path = format!(
-                "/stats/timeseries?interval={interval}&since={}&until={}",
-                time(since),
-                time(until)
-            );
-            let answer = machine.get(&path).await;
-            for (number, row) in (0..).zip(answer.as_array().unwrap()) {
-                let begin = since + number * hours;
-                let expected = |counts: &BTreeMap<i64, u64>| {
-                    float(counts.range(begin..begin + hours).map(|(_, count)| count).sum())
-                };
-                let matches =
-                    |field: &str, counts| (count(&row[field]) - expected(counts)).abs() < 0.5;
-                all += 1;
-                right += u64::from(
-                    matches("starts", &truth.starts) && matches("heartbeats", &truth.heartbeats),
-                );
-            }
-            since = until + 1;
-        }
-        let name = format!("{name} whose starts and heartbeats are right");
-        rows.push(Row::exact(name, float(right), all));
-    }
-    let (begin, end) = (time((first / 24 + 1) * 24), time(last));
-    for (name, metric, expected) in midnight_numbers() {
-        let query = format!("sum({metric})").replace('{', "%7B").replace('}', "%7D");
-        let query = query.replace('"', "%22").replace('=', "%3D");
-        let path = format!("/api/v1/query_range?query={query}&start={begin}&end={end}&step=86400");
-        let answer = machine.get(&path).await;
-        let points: BTreeMap<i64, f64> = answer["data"]["result"][0]["values"]
-            .as_array()
+        let Self { periods, calendar, adoption, outages, values, releases, startup, rotating } =
+            self;
+        [periods, calendar, adoption, outages, values, releases, startup, rotating]
             .into_iter()
             .flatten()
-            .map(|point| {
-                let value = point[1].as_str().unwrap().parse().unwrap();
-                (point[0].as_i64().unwrap() / 3600, value)
-            })
-            .collect();
-        // A server that is down has no value, which is no zero.
-        let outage = Outage::of(from);
-        let is_gap = |midnight: i64| (outage.from..=outage.until).contains(&(midnight * HOUR));
-        let right =
-            truth.midnights.iter().filter(|(midnight, instances)| match points.get(midnight) {
-                Some(published) => {
-                    !is_gap(**midnight) && (published - float(expected(instances))).abs() < 0.5
-                }
-                None => is_gap(**midnight),
-            });
-        let name = format!("midnights whose {name} are right");
-        rows.push(Row::exact(name, float(right.count() as u64), truth.midnights.len() as u64));
     }
-    rows
-}
-
-type AtMidnight = fn(&super::truth::Instances) -> u64;
-
-/// Numbers of each midnight: name, metric, and truth.
-fn midnight_numbers() -> [(&'static str, &'static str, AtMidnight); 8] {
-    [
-        ("instances", "mattermost_instances", |at| at.all),
-        ("active instances (24 h)", r#"mattermost_active_instances{window="24h"}"#, |at| {
-            at.active.active[0]
-        }),
-        ("active instances (7 d)", r#"mattermost_active_instances{window="7d"}"#, |at| {
-            at.active.active[1]
-        }),
-        ("active instances (30 d)", r#"mattermost_active_instances{window="30d"}"#, |at| {
-            at.active.active[2]
-        }),
-        ("returning instances (24 h)", r#"mattermost_returning_instances{window="24h"}"#, |at| {
-            at.active.returning[0]
-        }),
-        ("returning instances (7 d)", r#"mattermost_returning_instances{window="7d"}"#, |at| {
-            at.active.returning[1]
-        }),
-        ("returning instances (30 d)", r#"mattermost_returning_instances{window="30d"}"#, |at| {
-            at.active.returning[2]
-        }),
-        (
-            "active instances on aarch64 (30 d)",
-            r#"mattermost_active_instances{window="30d",architecture="aarch64"}"#,
-            |at| at.by_architecture.get("aarch64").map_or(0, |activity| activity.active[2]),
-        ),
-    ]
 }
 
 /// Starts by the values that are few.
@@ -229,7 +142,11 @@ async fn values(machine: &Machine, truth: &Truth) -> Vec<Row> {
             rows.push(Row::exact(format!("starts, {dimension} `{value}`"), row, *starts));
         }
         let other = published.get("other").map_or(0.0, |row| count(&row["count"]));
-        rows.push(Row::exact(format!("starts, {dimension} `other`"), other, truth.flood));
+        rows.push(Row::exact(
+            format!("starts, {dimension} `other`"),
+            other,
+            truth.counted_in_flood(),
+        ));
     }
     rows
 }
@@ -245,15 +162,18 @@ async fn releases(machine: &Machine, truth: &Truth) -> Vec<Row> {
     let (mut known, mut later) = (Vec::new(), Vec::new());
     let (mut least, mut most, mut all) = (0, 0, 0.0);
     for (version, starts) in own {
-        let (low, high) = truth.before_proof(version);
+        let (low, high) = truth.labels.before_proof(version);
         (least, most, all) = (least + low, most + high, all + starts_of(version));
         let name = format!("starts of {version}");
-        if high == 0 {
-            known.push(Row::exact(name, starts_of(version), starts));
-        } else {
-            let within = Tolerance::Within(float(starts - high), float(starts - low));
+        if truth.labels.came_late(version) {
+            let within = match high {
+                0 => Tolerance::Exact,
+                _ => Tolerance::Within(float(starts - high), float(starts - low)),
+            };
             let name = format!("{name}, first seen after the flood");
             later.push(Row::new(name, starts_of(version), starts, within));
+        } else {
+            known.push(Row::exact(name, starts_of(version), starts));
         }
     }
     let right = known.iter().filter(|row| row.holds()).count() as u64;
@@ -266,8 +186,16 @@ async fn releases(machine: &Machine, truth: &Truth) -> Vec<Row> {
     ));
     rows.extend(later);
     let others = published.values().map(|row| count(&row["count"])).sum::<f64>() - all;
-    let within = Tolerance::Within(float(truth.flood + least), float(truth.flood + most));
-    rows.push(Row::new("starts of `other` and of made-up releases", others, truth.flood, within));
+    let within = Tolerance::Within(
+        float(truth.counted_in_flood() + least),
+        float(truth.counted_in_flood() + most),
+    );
+    rows.push(Row::new(
+        "starts of `other` and of made-up releases",
+        others,
+        truth.counted_in_flood(),
+        within,
+    ));
     rows
 }
 
@@ -339,7 +267,7 @@ async fn rotating(machine: &Machine, truth: &Truth) -> Vec<Row> {
     }
     rows.push(Row::new(
         "starts that arrived, beside those that happened",
-        count(&metrics["total_deployments"]) - float(truth.flood),
+        count(&metrics["total_deployments"]) - float(truth.counted_in_flood()),
         truth.happened,
         Tolerance::Unknowable,
     ));

@@ -1,16 +1,18 @@
 //! The truth about a world, counted as its reports are made and as they arrive. The rules are those of
 //! docs/counting.md, written anew: nothing here is the server's code.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
-use mattermost_telemetry::domain::{Dimension, Profile, Value, is_plausible_release};
+use mattermost_telemetry::domain::{Dimension, Profile, Value};
 
+use super::{adoption::Adoption, calendar::Calendar, labels::Labels};
 use crate::support::milliseconds::{DAY, HOUR};
 
 /// Windows, in hours.
 const WINDOWS: [i64; 3] = [24, 7 * 24, 30 * 24];
-/// Releases that may have a label at a time.
-const RELEASES: usize = 1000;
 
 /// A kind of client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,9 +48,19 @@ pub struct Sent {
 /// An id that is kept.
 #[derive(Debug, Default)]
 struct Kept {
-    /// The day, hour and architecture of its latest report, if there is one.
-    latest: Option<(i64, i64, Value)>,
-    days: u32,
+    latest: Option<Latest>,
+    /// Days on which it was seen.
+    days: Vec<i64>,
+}
+
+/// The latest report of an id.
+#[derive(Debug)]
+struct Latest {
+    hour: i64,
+    architecture: Value,
+    version: Value,
+    /// True if it counts under its version for sure.
+    labelled: bool,
 }
 
 /// Active and returning instances of each window.
@@ -59,12 +71,35 @@ pub struct Activity {
 }
 
 /// Counts of instances at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Instances {
     pub all: u64,
     pub returning: u64,
     pub active: Activity,
     pub by_architecture: BTreeMap<String, Activity>,
+}
+
+impl Instances {
+    /// Adds some that were seen in an earlier hour than the present one.
+    fn add(&mut self, hour: i64, seen: i64, architecture: &str, count: u64, returning: bool) {
+        self.all += count;
+        self.returning += if returning { count } else { 0 };
+        if seen < hour - WINDOWS[2] {
+            return;
+        }
+        if !self.by_architecture.contains_key(architecture) {
+            self.by_architecture.insert(architecture.to_owned(), Activity::default());
+        }
+        let own = self.by_architecture.get_mut(architecture).unwrap();
+        for activity in [own, &mut self.active] {
+            for (place, window) in WINDOWS.iter().enumerate() {
+                if seen >= hour - window {
+                    activity.active[place] += count;
+                    activity.returning[place] += if returning { count } else { 0 };
+                }
+            }
+        }
+    }
 }
 
 /// Starts that never arrived, by cause.
@@ -82,70 +117,30 @@ impl Lost {
     }
 }
 
-/// The reports of a release without a label.
-#[derive(Debug, Default)]
-struct Evidence {
-    instances: HashSet<String>,
-    days: BTreeSet<i64>,
-    /// Starts before the present slot, and within it.
-    starts: u64,
-    in_slot: (i64, u64),
-}
-
-/// Labels of releases: the first thousand get theirs at once, later ones by a proof.
-#[derive(Debug, Default)]
-struct Labels {
-    releases: HashSet<String>,
-    made_up: usize,
-    unproven: HashMap<String, Evidence>,
-}
-
-impl Labels {
-    fn see(&mut self, version: &str, instance: &str, at: i64, is_start: bool) {
-        if !is_plausible_release(version) {
-            return;
-        }
-        let labelled = self.releases.contains(version);
-        if !labelled && self.releases.len() + self.made_up < RELEASES {
-            self.releases.insert(version.to_owned());
-            return;
-        }
-        if labelled && !self.unproven.contains_key(version) {
-            return;
-        }
-        let evidence = self.unproven.entry(version.to_owned()).or_default();
-        if evidence.in_slot.0 != at {
-            if labelled {
-                return;
-            }
-            evidence.starts += evidence.in_slot.1;
-            evidence.in_slot = (at, 0);
-        }
-        // Reports of a slot are sent together, so each of them may come before the proof.
-        evidence.in_slot.1 += u64::from(is_start);
-        evidence.instances.insert(instance.to_owned());
-        evidence.days.insert(at.div_euclid(DAY));
-        if evidence.instances.len() >= 3 && evidence.days.len() >= 2 {
-            self.releases.insert(version.to_owned());
-            evidence.instances.clear();
-        }
-    }
+/// Made-up reports, each an instance of its own, without a startup time.
+#[derive(Debug, Clone, Copy)]
+struct Flood {
+    hour: i64,
+    reports: u64,
+    /// False while they are taken out.
+    counts: bool,
 }
 
 /// All that is known about a world.
 #[derive(Debug, Default)]
 pub struct Truth {
-    /// Starts, heartbeats and the flood's reports that arrived, by hour.
-    pub starts: BTreeMap<i64, u64>,
-    pub heartbeats: BTreeMap<i64, u64>,
-    pub flood: u64,
+    /// Starts and heartbeats that arrived, by hour, without the flood.
+    starts: BTreeMap<i64, u64>,
+    heartbeats: BTreeMap<i64, u64>,
+    flood: Option<Flood>,
     /// Starts by dimension and value, without the flood.
     pub by_value: BTreeMap<(&'static str, String), u64>,
     /// Starts by startup time, of all and of each architecture.
     pub startup: BTreeMap<i64, u64>,
     pub startup_by_architecture: BTreeMap<String, BTreeMap<i64, u64>>,
-    /// Instances at midnights.
-    pub midnights: BTreeMap<i64, Instances>,
+    /// Instances at midnights, without the flood.
+    midnights: BTreeMap<i64, Instances>,
+    pub adoption: Adoption,
     /// Starts that happened, and what became of them.
     pub happened: u64,
     pub lost: Lost,
@@ -160,7 +155,7 @@ pub struct Truth {
     once: BTreeMap<i64, BTreeMap<String, u64>>,
     /// Client and latest sign of life of each deployment.
     deployments: HashMap<u32, (Client, i64)>,
-    labels: Labels,
+    pub labels: Labels,
     passed: Option<i64>,
 }
 
@@ -181,14 +176,25 @@ impl Truth {
         self.pass_to(at);
         let (day, hour) = (at.div_euclid(DAY), at.div_euclid(HOUR));
         let value = |dimension| sent.profile.get(dimension).to_string();
-        self.labels.see(&value(Dimension::ImageVersion), instance, at, sent.is_start);
-        let architecture = sent.profile.get(Dimension::Architecture);
+        let version = sent.profile.get(Dimension::ImageVersion);
+        let labelled = self.labels.see(version, instance, at, sent.is_start);
+        self.adoption.add(hour, version, labelled, 1);
+        if sent.is_start {
+            self.adoption.start(day, version, labelled);
+        }
+        let architecture = sent.profile.get(Dimension::Architecture).clone();
         match sent.id {
             Id::Kept(place) => {
                 let kept = &mut self.kept[place];
-                let new_day = kept.latest.as_ref().is_none_or(|(latest, ..)| *latest != day);
-                kept.days += u32::from(new_day);
-                kept.latest = Some((day, hour, architecture.clone()));
+                if kept.days.last() != Some(&day) {
+                    kept.days.push(day);
+                }
+                if let Some(Latest { hour, version, labelled, .. }) = &kept.latest {
+                    self.adoption.remove(*hour, version, *labelled);
+                }
+                let architecture = architecture.clone();
+                kept.latest =
+                    Some(Latest { hour, architecture, version: version.clone(), labelled });
             }
             Id::Once => {
                 let hours = self.once.entry(hour).or_default();
@@ -215,53 +221,101 @@ impl Truth {
     pub fn flood(&mut self, at: i64, reports: u64, releases: usize) {
         self.pass_to(at);
         let hour = at.div_euclid(HOUR);
-        *self.starts.entry(hour).or_default() += reports;
-        *self.once.entry(hour).or_default().entry("other".to_owned()).or_default() += reports;
-        self.flood += reports;
-        self.labels.made_up += releases;
+        self.flood = Some(Flood { hour, reports, counts: true });
+        self.adoption.add(hour, "other", true, i64::try_from(reports).unwrap());
+        self.labels.flood(releases);
     }
 
-    /// Notes the instances of the midnights before a moment.
+    /// The flood's reports are taken out, or put back. Adoption does not follow.
+    pub fn count_flood(&mut self, counts: bool) {
+        self.flood.as_mut().unwrap().counts = counts;
+    }
+
+    /// Hour and number of the flood's reports, while they count.
+    fn counted_flood(&self) -> Option<(i64, u64)> {
+        let flood = self.flood.filter(|flood| flood.counts);
+        flood.map(|Flood { hour, reports, .. }| (hour, reports))
+    }
+
+    /// Reports of the flood that count.
+    pub fn counted_in_flood(&self) -> u64 {
+        self.counted_flood().map_or(0, |(_, reports)| reports)
+    }
+
+    /// Reports of the flood.
+    pub fn made_up(&self) -> u64 {
+        self.flood.map_or(0, |flood| flood.reports)
+    }
+
+    /// Starts of real clients that arrived.
+    pub fn arrived(&self) -> u64 {
+        self.starts.values().sum()
+    }
+
+    pub fn starts_in(&self, hours: Range<i64>) -> u64 {
+        let flood = self.counted_flood().filter(|(hour, _)| hours.contains(hour));
+        let own: u64 = self.starts.range(hours).map(|(_, count)| count).sum();
+        own + flood.map_or(0, |(_, reports)| reports)
+    }
+
+    pub fn heartbeats_in(&self, hours: Range<i64>) -> u64 {
+        self.heartbeats.range(hours).map(|(_, count)| count).sum()
+    }
+
+    /// Notes the instances of the midnights before a moment, and who ran which version until then.
     pub fn pass_to(&mut self, at: i64) {
+        self.adoption.pass_to(at.div_euclid(HOUR));
         let day = at.div_euclid(DAY);
         let from = self.passed.replace(day).unwrap_or(day);
         for midnight in from + 1..=day {
-            let instances = self.instances(midnight * 24);
+            let instances = self.own_instances(midnight * 24);
             self.midnights.insert(midnight * 24, instances);
         }
     }
 
     /// Instances at a moment in an hour.
     pub fn instances(&self, hour: i64) -> Instances {
+        self.with_flood(hour, self.own_instances(hour))
+    }
+
+    /// Instances at each midnight that passed.
+    pub fn midnights(&self) -> impl Iterator<Item = (i64, Instances)> {
+        self.midnights.iter().map(|(hour, own)| (*hour, self.with_flood(*hour, own.clone())))
+    }
+
+    fn with_flood(&self, hour: i64, mut instances: Instances) -> Instances {
+        if let Some((seen, reports)) = self.counted_flood().filter(|(seen, _)| *seen < hour) {
+            instances.add(hour, seen, "other", reports, false);
+        }
+        instances
+    }
+
+    fn own_instances(&self, hour: i64) -> Instances {
         let mut instances = Instances::default();
-        let mut add = |architecture: &str, seen: i64, count: u64, returning: bool| {
-            instances.all += count;
-            instances.returning += if returning { count } else { 0 };
-            if seen < hour - WINDOWS[2] {
-                return;
-            }
-            if !instances.by_architecture.contains_key(architecture) {
-                instances.by_architecture.insert(architecture.to_owned(), Activity::default());
-            }
-            let own = instances.by_architecture.get_mut(architecture).unwrap();
-            for activity in [own, &mut instances.active] {
-                for (place, window) in WINDOWS.iter().enumerate() {
-                    if seen >= hour - window {
-                        activity.active[place] += count;
-                        activity.returning[place] += if returning { count } else { 0 };
-                    }
-                }
-            }
-        };
         for kept in &self.kept {
-            if let Some((_, seen, architecture)) = &kept.latest {
-                add(architecture, *seen, 1, kept.days > 1);
+            if let Some(Latest { hour: seen, architecture, .. }) = &kept.latest {
+                instances.add(hour, *seen, architecture, 1, kept.days.len() > 1);
             }
         }
         for (seen, architectures) in &self.once {
-            architectures.iter().for_each(|(name, &count)| add(name, *seen, count, false));
+            for (name, count) in architectures {
+                instances.add(hour, *seen, name, *count, false);
+            }
         }
         instances
+    }
+
+    /// Windows of the calendar, and cohorts.
+    pub fn calendar(&self) -> Calendar {
+        let mut calendar = Calendar::default();
+        self.kept.iter().for_each(|kept| calendar.add(&kept.days, 1));
+        for (hour, architectures) in &self.once {
+            calendar.add(&[hour.div_euclid(24)], architectures.values().sum());
+        }
+        if let Some((hour, reports)) = self.counted_flood() {
+            calendar.add(&[hour.div_euclid(24)], reports);
+        }
+        calendar
     }
 
     /// Deployments of a client that gave a sign of life within each window before an hour.
@@ -276,15 +330,6 @@ impl Truth {
     /// Number of deployments of a client.
     pub fn deployments_ever(&self, client: Client) -> u64 {
         self.deployments.values().filter(|(own, _)| *own == client).count() as u64
-    }
-
-    /// Smallest and largest number of starts of a release that count as `other`: those before its proof,
-    /// which lies within the reports of one slot.
-    pub fn before_proof(&self, version: &str) -> (u64, u64) {
-        let Some(evidence) = self.labels.unproven.get(version) else { return (0, 0) };
-        let all = evidence.starts + evidence.in_slot.1;
-        let proven = self.labels.releases.contains(version);
-        (if proven { evidence.starts } else { all }, all)
     }
 }
 

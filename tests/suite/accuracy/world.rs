@@ -20,6 +20,8 @@ use crate::support::milliseconds::{DAY, HOUR, SECOND};
 
 /// Releases among the values of the flood: more than may have a label.
 pub const FLOOD_RELEASES: usize = 1_100;
+/// The operating system that all of its reports state.
+pub const FLOOD_OS: &str = "floodos";
 /// Pause of the shell client before it sends again, and time after which it gives up.
 const LONGEST_PAUSE: i64 = HOUR;
 const GIVES_UP: i64 = 47 * HOUR;
@@ -293,7 +295,7 @@ impl World {
         self.messages.insert(self.numbers, message);
     }
 
-    /// Reports with made-up ids and another made-up value in each field.
+    /// Reports with made-up ids and another made-up value in each field but one, by which they can be told.
     pub fn flood(&mut self, at: i64, reports: usize) -> Bodies {
         self.truth.flood(at, reports as u64, reports.min(FLOOD_RELEASES));
         let body = |number: usize| {
@@ -303,7 +305,7 @@ impl World {
                 format!("build-{number}")
             };
             format!(
-                r#"{{"instance_id":"{:032x}","image_version":"{version}","architecture":"machine{number}","os":"os{number}","container_runtime":"runtime{number}","db_type":"database{number}","telemetry_version":"{number}.{number}.0"}}"#,
+                r#"{{"instance_id":"{:032x}","image_version":"{version}","architecture":"machine{number}","os":"{FLOOD_OS}","container_runtime":"runtime{number}","db_type":"database{number}","telemetry_version":"{number}.{number}.0"}}"#,
                 self.random.id()
             )
         };
