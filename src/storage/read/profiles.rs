@@ -68,7 +68,10 @@ impl Database {
         let mut reader = self.reader().await?;
         let mut snapshot = reader.begin().await?;
         let packed_until = packed_until(&mut snapshot).await?.number();
-        let mut first = HashMap::new();
+        let profiles = self.profiles_in(&mut snapshot).await?;
+        // Numbers of profiles are few and dense, and a year has hundreds of thousands of pairs.
+        let last = profiles.last().and_then(|(number, _)| usize::try_from(*number).ok());
+        let mut first: Vec<Option<Hour>> = vec![None; last.map_or(0, |last| last + 1)];
         // The rows of a year are a million.
         let mut days = sqlx::query!(
             "SELECT period, starts FROM packed_days WHERE period < ? ORDER BY period",
@@ -78,7 +81,9 @@ impl Database {
         while let Some(day) = days.try_next().await? {
             let hour = Hour::new(day.period);
             let visited = unpack_starts(&day.starts, |row| {
-                first.entry(i64::try_from(row.profile).unwrap_or(i64::MAX)).or_insert(hour);
+                if let Some(first) = first.get_mut(row.profile) {
+                    first.get_or_insert(hour);
+                }
             });
             visited.map_err(sqlx::Error::from)?;
         }
@@ -96,10 +101,16 @@ impl Database {
         .fetch_all(&mut *snapshot)
         .await?;
         for row in rows {
-            first.entry(row.profile).or_insert(Hour::new(row.hour));
+            let place = usize::try_from(row.profile).ok();
+            if let Some(first) = place.and_then(|place| first.get_mut(place)) {
+                first.get_or_insert(Hour::new(row.hour));
+            }
         }
-        let profiles = self.profiles_in(&mut snapshot).await?;
-        Ok(with_profiles(&profiles, &first))
+        let found = profiles.iter().filter_map(|(number, profile)| {
+            let first = usize::try_from(*number).ok().and_then(|place| *first.get(place)?)?;
+            Some((Arc::clone(profile), first))
+        });
+        Ok(found.collect())
     }
 }
 
