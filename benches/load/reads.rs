@@ -33,7 +33,7 @@ pub const REQUESTS: usize = 300;
 /// Days over which the reports are spread, until now.
 pub const DAYS: i64 = 365;
 
-/// What was measured over one database.
+/// Figures of one database.
 struct Column {
     reports: u64,
     bytes: u64,

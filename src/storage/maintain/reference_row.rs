@@ -57,8 +57,8 @@ pub struct Row {
     created_at: Option<Vec<u8>>,
 }
 
-/// By the places of [`COLUMNS`], after which comes the place of the row: names would be looked up for each row, and the
-/// types of its values compared.
+/// Columns are taken by their places in [`COLUMNS`], after which comes the place of the row: names would be looked up for
+/// each row, and the types of its values compared.
 impl FromRow<'_, SqliteRow> for Row {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         Ok(Self {

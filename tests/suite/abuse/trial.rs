@@ -181,7 +181,7 @@ impl Trial {
     }
 }
 
-/// How the times of answers are spread.
+/// Spread of the times of some answers.
 struct Spread {
     number: usize,
     p50: Duration,
