@@ -130,16 +130,21 @@ async fn years_in_minutes() {
 /// its number of reports.
 async fn restored(machine: &Machine) -> u64 {
     let database = machine.restore(machine.backups().last().unwrap()).await;
-    let server = Server::start(&database);
     let path = database.display().to_string();
     let corrected = async || machine.verify(&path).await.0;
-    wait_for("end of corrections in a backup", 2 * CHORES, corrected).await;
-    let total = total(server.address).await;
-    let (status, log) = server.terminate();
-    assert!(status.success() && !log.contains("panicked"), "{log}");
+    let mut reports = 0;
+    // The clock is judged some time after a start. A correction that begins only when the first server ends is finished
+    // by the second one, before it ends.
+    for _ in 0..2 {
+        let server = Server::start(&database);
+        wait_for("end of corrections in a backup", 2 * CHORES, corrected).await;
+        reports = total(server.address).await;
+        let (status, log) = server.terminate();
+        assert!(status.success() && !log.contains("panicked"), "{log}");
+    }
     let (clean, verdict) = machine.verify(&path).await;
     assert!(clean, "the newest backup: {verdict}");
-    total
+    reports
 }
 
 /// Waits until something is true.
