@@ -9,7 +9,10 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep_until;
 
 use super::WriterThread;
-use crate::storage::{self, Step, Taken};
+use crate::{
+    domain::Hour,
+    storage::{self, Step, Taken},
+};
 
 /// Time after which an hour is closed again that could not be.
 const CLOSED_AGAIN: Duration = Duration::from_secs(1);
@@ -73,9 +76,54 @@ impl WriterThread {
             }
             Err(_) => Closing::Failed(Instant::now() + CLOSED_AGAIN),
         };
-        if self.writer.unindexed() > 0 && !self.may_index() {
+        if Hour::of(self.closed_at) < Hour::of(self.clock.now()) {
             // Another hour has ended meanwhile.
             self.close_hours();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    };
+
+    use jiff::Timestamp;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        clock::Clock, domain::ClockState, ingest::clock_watch::ClockWatch, metrics::Metrics,
+        storage::Database,
+    };
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[tokio::test]
+    async fn an_hour_that_ends_meanwhile_is_closed_at_once() {
+        let folder = TempDir::new().unwrap();
+        let database = Database::open_in(&folder).await;
+        let time = Arc::new(AtomicI64::new(1_767_225_600_000));
+        let shown = Arc::clone(&time);
+        let clock = Clock::from_fn(move || {
+            Timestamp::from_millisecond(shown.load(Ordering::Relaxed)).unwrap()
+        });
+        let metrics = Arc::new(Metrics::new());
+        let state = Arc::new(Mutex::new(ClockState::Unconfirmed));
+        let watch = ClockWatch::new(clock, state, Arc::clone(&metrics));
+        let mut thread = WriterThread::new(&database, watch, None, None, metrics, Arc::default());
+        thread.clock.begin(&mut thread.writer).await.unwrap();
+
+        thread.close_on(None).await;
+        assert!(matches!(thread.closing, Closing::Next), "the hour is closed in several steps");
+        thread.index().await;
+        time.fetch_add(5 * HOUR_MS, Ordering::Relaxed);
+        while !matches!(thread.closing, Closing::Done) {
+            let taken = thread.closing.wait().await;
+            thread.close_on(taken).await;
+        }
+        assert_eq!(thread.closed_at.as_millisecond(), time.load(Ordering::Relaxed));
     }
 }

@@ -220,7 +220,13 @@ impl App {
             .unwrap()
             {}
         };
-        timeout(Duration::from_secs(30), done).await.expect("reports stay unindexed");
+        if timeout(Duration::from_secs(30), done).await.is_err() {
+            let marks: Vec<(String, i64)> = sqlx::query_as("SELECT name, position FROM watermarks")
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+            panic!("reports up to {newest} stay unindexed at {}: {marks:?}", self.now());
+        }
         connection.close().await.unwrap();
     }
 
