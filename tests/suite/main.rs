@@ -15,6 +15,7 @@
 //! cargo test --test suite client:: -- --ignored
 //! cargo test --test suite containers:: -- --ignored
 //! .ci/endurance
+//! .ci/memory
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -32,5 +33,6 @@ mod federation;
 mod prometheus;
 mod proxies;
 mod replication;
+mod steady_memory;
 mod support;
 mod wrong_clock;

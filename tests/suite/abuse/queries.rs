@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::{
     raw,
-    trial::{REPORTS, Trial, server_binary},
+    trial::{REPORTS, Trial},
 };
+use crate::support::named_binary;
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const AT_A_TIME: usize = 16;
@@ -190,7 +191,7 @@ fn large_forms(path: &str, values: &[String]) -> Vec<Vec<u8>> {
 async fn hostile_queries() {
     let trial = Trial::begin_with(|_, database| {
         let database = format!("sqlite://{}", database.display());
-        let simulated = server_binary()
+        let simulated = named_binary()
             .args(["simulate", "--instances", "300", "--days", "30", "--database-url", &database])
             .output()
             .unwrap();

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::raw;
-use crate::support::{Server, binary};
+use crate::support::{Server, named_binary};
 
 /// Memory of the server at its highest, in kB.
 const MEMORY_KB: u64 = 64 * 1024;
@@ -105,7 +105,7 @@ impl Trial {
         turn.lock().unwrap();
         let folder = TempDir::new().unwrap();
         let database = folder.path().join("telemetry.db");
-        let mut command = server_binary();
+        let mut command = named_binary();
         command.env("DATABASE_URL", format!("sqlite://{}", database.display()));
         // In force, and not reached by the honest client.
         command.env("RATE_LIMIT_PER_MINUTE", "100000").env("INSTANCE_RATE_LIMIT_PER_HOUR", "60");
@@ -171,7 +171,7 @@ impl Trial {
         assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
         let database = format!("sqlite://{}/telemetry.db", self.folder.path().display());
         let verified =
-            server_binary().args(["verify", "--database-url", &database]).output().unwrap();
+            named_binary().args(["verify", "--database-url", &database]).output().unwrap();
         let verdict = String::from_utf8(verified.stdout).unwrap();
         assert!(verified.status.success() && verdict.ends_with("\nclean\n"), "{verdict}");
         let broken = tally.keys().filter(|status| **status >= 500 && **status != 503);
@@ -204,14 +204,6 @@ impl fmt::Display for Spread {
         let Self { number, p50, p99, longest } = self;
         write!(formatter, "{number}, p50 {p50:.1?}, p99 {p99:.1?}, longest {longest:.1?}")
     }
-}
-
-/// The released binary, if it is named.
-pub fn server_binary() -> Command {
-    let Some(named) = env::var_os("TEST_BINARY") else { return binary() };
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(named));
-    command.env_clear();
-    command
 }
 
 /// Gives the server as many files as it usually has, and this process as many as an attack needs.

@@ -1,7 +1,7 @@
 //! The real binary, as a command and as a server.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,6 +12,14 @@ use std::{
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mattermost-telemetry"));
     command.env_clear().env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// The binary that `TEST_BINARY` names, by a path from the project's folder, or else the real one.
+pub fn named_binary() -> Command {
+    let Some(named) = env::var_os("TEST_BINARY") else { return binary() };
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(named));
+    command.env_clear();
     command
 }
 

@@ -35,7 +35,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 pub use self::{
-    binary::{Server, binary, refusal, refused, url},
+    binary::{Server, binary, named_binary, refusal, refused, url},
     load::Acknowledged,
     mounts::{Disk, in_own_namespace},
 };
