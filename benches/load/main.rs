@@ -10,6 +10,7 @@
 //! cargo bench --bench load -- deployments make received|imported-later|scattered FILE REPORTS
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
 //! cargo bench --bench load -- upkeep [REPORTS]         # a correction beside reports
+//! cargo bench --bench load -- locks [REPORTS [OTHER]]  # time for which commands hold the lock
 //! cargo bench --bench load -- compare OTHER [ingest|reads|panels|all] [PAIRS [INSTALLATIONS]]
 //! ```
 //!
@@ -26,6 +27,7 @@ mod deployments;
 mod fleet;
 mod generate;
 mod ingest;
+mod locks;
 mod panels;
 mod parse_only;
 mod reads;
@@ -69,6 +71,9 @@ fn main() {
         ["panels"] => panels::run(INSTALLATIONS),
         ["upkeep"] => upkeep::run(1_000_000),
         ["upkeep", size] => upkeep::run(size.parse().unwrap()),
+        ["locks"] => locks::run(1_000_000, None),
+        ["locks", size] => locks::run(size.parse().unwrap(), None),
+        ["locks", size, other] => locks::run(size.parse().unwrap(), Some(Path::new(other))),
         ["compare", other, words @ ..] => {
             let part = words.first().and_then(|word| Part::from_word(word));
             let numbers = &words[usize::from(part.is_some())..];
