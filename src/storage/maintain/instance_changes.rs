@@ -85,7 +85,8 @@ pub async fn store(
             break;
         };
         (received_at, id) = (last.received_at, last.id);
-        for report in reports {
+        // Those without a date are in no history yet.
+        for report in reports.into_iter().filter(|report| report.received_at >= 0) {
             life.pass(report.instance == instance, &report, &mut sums);
             instance = report.instance;
         }

@@ -17,6 +17,7 @@ mod purge;
 mod quarantine;
 mod rebuild_snapshots;
 mod record_file;
+mod recount;
 mod recount_calendar;
 mod reference;
 mod reference_row;

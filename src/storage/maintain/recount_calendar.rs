@@ -93,66 +93,38 @@ pub async fn note_recounts(
     calendar::note(connection, windows.into_iter().chain([cohorts])).await
 }
 
-/// Notes that all windows and cohorts are to be counted anew of which all reports are there.
-pub async fn note_all(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let whole_from = whole_from(connection).await?;
-    let windows = CalendarWindow::ALL.map(|window| {
-        let first = window.first_day(whole_from.max(0));
-        let first_day = if first < whole_from { window.next(first) } else { first };
-        Recount { kind: window.name().to_owned(), first_day, last_day: i64::MAX }
-    });
-    calendar::note(connection, windows).await
-}
-
 /// Counts the windows anew that are to be. Nobody else may do so at the same time: the lock of imports is
 /// held.
 pub async fn recount_calendar(
     connection: &mut SqliteConnection,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
+    add_all_moves(connection, pace).await?;
+    let mut snapshot = connection.begin().await?;
+    let wanted = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM calendar_recounts) AS "wanted!: bool""#
+    )
+    .fetch_one(&mut *snapshot)
+    .await?;
+    if !wanted {
+        return snapshot.rollback().await;
+    }
+    let counted = count(&mut snapshot).await?;
+    let found = Found::read(&mut snapshot, counted).await?;
+    snapshot.rollback().await?;
+    found.store(connection, pace).await
+}
+
+/// Adds all steps of instances to the windows.
+pub async fn add_all_moves(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<()> {
     loop {
         let begun = Instant::now();
         let more = add_moves(connection).await?;
         pace.rest(begun, 1).await;
         if !more {
-            break;
+            return Ok(());
         }
     }
-    let mut snapshot = connection.begin().await?;
-    let found = Found::read(&mut snapshot).await?;
-    snapshot.rollback().await?;
-    let Some(found) = found else { return Ok(()) };
-    let mut changes = found.changes().into_iter().peekable();
-    while changes.peek().is_some() {
-        let begun = Instant::now();
-        let mut step = CalendarCounts::default();
-        let rows = pace.rows();
-        for change in changes.by_ref().take(rows) {
-            match change {
-                Change::Window(key, count) => {
-                    step.windows.insert(key, count);
-                }
-                Change::Cohort(key, count) => {
-                    step.cohorts.insert(key, count);
-                }
-            }
-        }
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        step.store(&mut transaction).await?;
-        transaction.commit().await?;
-        pace.rest(begun, rows).await;
-    }
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query!("DELETE FROM calendar_counts WHERE instances = 0 AND complete = 1")
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query!("DELETE FROM cohorts WHERE instances = 0 AND complete = 1")
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query!("DELETE FROM calendar_recounts WHERE id <= ?", found.last)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
 }
 
 /// Change of a stored count.
@@ -161,8 +133,8 @@ enum Change {
     Cohort(CohortKey, Count),
 }
 
-/// One state of the database.
-struct Found {
+/// Windows and cohorts in one state of the database, as they are stored and as they are counted.
+pub struct Found {
     stored: CalendarCounts,
     counted: CalendarCounts,
     recounts: Recounts,
@@ -175,28 +147,63 @@ struct Found {
 }
 
 impl Found {
-    /// Reads all; `None` if nothing is to be counted anew.
-    async fn read(snapshot: &mut SqliteConnection) -> sqlx::Result<Option<Self>> {
-        let Some(last) =
-            sqlx::query_scalar!(r#"SELECT max(id) AS "last: i64" FROM calendar_recounts"#)
-                .fetch_one(&mut *snapshot)
-                .await?
-        else {
-            return Ok(None);
-        };
+    /// Reads what is stored beside what is counted.
+    pub async fn read(
+        snapshot: &mut SqliteConnection,
+        counted: CalendarCounts,
+    ) -> sqlx::Result<Self> {
+        let last = sqlx::query_scalar!(
+            r#"SELECT coalesce(max(id), 0) AS "last!: i64" FROM calendar_recounts"#
+        )
+        .fetch_one(&mut *snapshot)
+        .await?;
         let first_hour =
             sqlx::query_scalar!(r#"SELECT min(period) AS "hour: i64" FROM rollups WHERE span = 1"#)
                 .fetch_one(&mut *snapshot)
                 .await?;
         let (stored, recounts) = CalendarCounts::stored(snapshot).await?;
-        Ok(Some(Self {
-            stored,
-            counted: count(snapshot).await?,
-            recounts,
-            last,
-            whole_from: whole_from(snapshot).await?,
-            first_day: first_hour.map_or(i64::MAX, |hour| hour.div_euclid(24)),
-        }))
+        let whole_from = whole_from(snapshot).await?;
+        let first_day = first_hour.map_or(i64::MAX, |hour| hour.div_euclid(24));
+        Ok(Self { stored, counted, recounts, last, whole_from, first_day })
+    }
+
+    /// Changes what is stored, in steps.
+    pub async fn store(
+        &self,
+        connection: &mut SqliteConnection,
+        pace: &mut Pace,
+    ) -> sqlx::Result<()> {
+        let mut changes = self.changes().into_iter().peekable();
+        while changes.peek().is_some() {
+            let begun = Instant::now();
+            let mut step = CalendarCounts::default();
+            let rows = pace.rows();
+            for change in changes.by_ref().take(rows) {
+                match change {
+                    Change::Window(key, count) => {
+                        step.windows.insert(key, count);
+                    }
+                    Change::Cohort(key, count) => {
+                        step.cohorts.insert(key, count);
+                    }
+                }
+            }
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            step.store(&mut transaction).await?;
+            transaction.commit().await?;
+            pace.rest(begun, rows).await;
+        }
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query!("DELETE FROM calendar_counts WHERE instances = 0 AND complete = 1")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!("DELETE FROM cohorts WHERE instances = 0 AND complete = 1")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!("DELETE FROM calendar_recounts WHERE id <= ?", self.last)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -262,14 +269,16 @@ fn change(
 
 /// Number of the windows and cohorts that differ from a recount, of those that can be counted and are not
 /// about to be.
-pub async fn differences(snapshot: &mut SqliteConnection) -> sqlx::Result<i64> {
+pub async fn differences(
+    snapshot: &mut SqliteConnection,
+    counted: &CalendarCounts,
+) -> sqlx::Result<i64> {
     let whole_from = whole_from(snapshot).await?;
     let (stored, recounts) = CalendarCounts::stored(snapshot).await?;
-    let counted = count(snapshot).await?;
     let windows: BTreeSet<_> = stored.windows.keys().chain(counted.windows.keys()).collect();
     let windows = windows.into_iter().filter(|key| {
         let number = |counts: &CalendarCounts| counts.windows.get(key).map_or(0, |c| c.instances);
-        number(&stored) != number(&counted)
+        number(&stored) != number(counted)
             && key.1 >= whole_from
             && !recounts.have_window(key.0, key.1)
     });
@@ -283,7 +292,7 @@ pub async fn differences(snapshot: &mut SqliteConnection) -> sqlx::Result<i64> {
     let cohorts = cohorts.into_iter().filter(|key| {
         let (week, later) = key;
         let number = |counts: &CalendarCounts| counts.cohorts.get(key).map_or(0, |c| c.instances);
-        number(&stored) != number(&counted)
+        number(&stored) != number(counted)
             && !undated
             && week + 7 * later >= whole_from
             && !recounts.have_cohort(*week, *later)
@@ -301,7 +310,7 @@ pub async fn whole_from(connection: &mut SqliteConnection) -> sqlx::Result<i64> 
 }
 
 /// Counts from the indexed reports. They are sorted on disk.
-pub async fn count(snapshot: &mut SqliteConnection) -> sqlx::Result<CalendarCounts> {
+async fn count(snapshot: &mut SqliteConnection) -> sqlx::Result<CalendarCounts> {
     let mut counts = CalendarCounts::default();
     let (mut instance, mut previous, mut first_week) = (Vec::new(), None, None);
     let mut days = sqlx::query!(

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use sqlx::Connection as _;
 
-use super::recount_calendar::differences;
+use super::{
+    recount::{self, instances::Rule},
+    recount_calendar::differences,
+};
 use crate::{
     domain::{Hour, Window},
     storage::{Database, Result, packed_days, write::last_end},
@@ -42,23 +45,11 @@ impl Database {
         let mut snapshot = connection.begin().await?;
         let reports =
             sqlx::query_scalar!("SELECT count(*) FROM reports").fetch_one(&mut *snapshot).await?;
-        let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")
-            .fetch_one(&mut *snapshot)
-            .await?;
-
-        let counts = sqlx::query_file_scalar!("src/storage/maintain/verify_counts.sql", pruned)
-            .fetch_one(&mut *snapshot)
-            .await?;
-        let startup_times =
-            sqlx::query_file_scalar!("src/storage/maintain/verify_startup_times.sql", pruned)
-                .fetch_one(&mut *snapshot)
-                .await?;
+        let [counts, startup_times] = recount::counts::find(&mut snapshot).await?;
+        recount::counts::forget(&mut snapshot).await?;
         let packed = packed_days::differences(&mut snapshot).await?;
-        let some_pruned = i64::from(pruned > 0);
-        let instances =
-            sqlx::query_file_scalar!("src/storage/maintain/verify_instances.sql", some_pruned)
-                .fetch_one(&mut *snapshot)
-                .await?;
+        let (instances, calendar) = recount::instances::find(&mut snapshot, Rule::Bounds).await?;
+        recount::instances::forget(&mut snapshot).await?;
         // The clock may be wrong.
         let closed = last_end(&mut snapshot, Hour::of(now)).await?;
         let since = Window::LONGEST.first_hour(closed.max(Hour::of(now))).number();
@@ -72,7 +63,7 @@ impl Database {
         let blocks = sqlx::query_file_scalar!("src/storage/maintain/verify_report_blocks.sql")
             .fetch_one(&mut *snapshot)
             .await?;
-        let calendar = differences(&mut snapshot).await?;
+        let calendar = differences(&mut snapshot, &calendar).await?;
         let orders = sqlx::query!(
             r#"SELECT EXISTS (SELECT 1 FROM quarantines WHERE state = 'applying') AS "applying!: bool",
                    EXISTS (SELECT 1 FROM quarantines WHERE state = 'lifting') AS "lifting!: bool",

@@ -336,6 +336,9 @@ async fn a_repair_makes_everything_anew_that_is_derived() {
         "UPDATE snapshots SET active = '[]'",
     ] {
         sqlx::raw_sql(wrong).execute(&mut damage).await.unwrap();
+        let verdict = server.database.verify(now).await.unwrap();
+        // No verification reads the snapshots.
+        assert_eq!(verdict.is_clean(), wrong.contains("snapshots"), "{wrong}: {verdict:?}");
         server.writer.order_repair().await.unwrap();
         server.carry_out(now).await;
         assert_eq!(server.state(now).await, right, "{wrong}");

@@ -3,31 +3,29 @@
 //! checked against it when compiled; the tests run them.
 
 use futures_util::FutureExt as _;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::super::{
     count_changes::{CountChanges, StartupChanges, add_counts, add_startups},
     pace::Pace,
+    recount,
 };
 use crate::{domain::Hour, storage::packed_days};
 
-/// Adds what is missing of the counts. Returns how many were wrong.
+/// Adds what is missing of the counts and of the startup times. Returns how many of them were wrong.
 pub async fn repair_counts(
     connection: &mut SqliteConnection,
     pace: &mut Pace,
 ) -> sqlx::Result<i64> {
-    find(connection, include_str!("count_differences.sql")).await?;
-    let all = differences(connection).await?;
-    pace.work_through(connection, 0, all, |transaction, after, until| {
+    let [counts, startups] = recount::counts::find(connection).await?;
+    pace.work_through(connection, 0, counts, |transaction, after, until| {
         async move {
-            let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
-                "SELECT span, period, profile, starts, heartbeats, first_report, last_report
-                 FROM temp.differences WHERE rowid > ? AND rowid <= ?",
-            )
-            .bind(after)
-            .bind(until)
-            .fetch_all(&mut *transaction)
-            .await?;
+            let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> =
+                sqlx::query_as("SELECT * FROM temp.wrong_counts WHERE rowid > ? AND rowid <= ?")
+                    .bind(after)
+                    .bind(until)
+                    .fetch_all(&mut *transaction)
+                    .await?;
             let changes: CountChanges = rows
                 .into_iter()
                 .map(|(span, period, profile, starts, heartbeats, first, last)| {
@@ -39,27 +37,14 @@ pub async fn repair_counts(
         .boxed()
     })
     .await?;
-    drop_differences(connection).await?;
-    Ok(all)
-}
-
-/// Adds what is missing of the startup times. Returns how many were wrong.
-pub async fn repair_startups(
-    connection: &mut SqliteConnection,
-    pace: &mut Pace,
-) -> sqlx::Result<i64> {
-    find(connection, include_str!("startup_differences.sql")).await?;
-    let all = differences(connection).await?;
-    pace.work_through(connection, 0, all, |transaction, after, until| {
+    pace.work_through(connection, 0, startups, |transaction, after, until| {
         async move {
-            let rows: Vec<(i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
-                "SELECT span, period, profile, up_to_ms, starts, sum_ms
-                 FROM temp.differences WHERE rowid > ? AND rowid <= ?",
-            )
-            .bind(after)
-            .bind(until)
-            .fetch_all(&mut *transaction)
-            .await?;
+            let rows: Vec<(i64, i64, i64, i64, i64, i64)> =
+                sqlx::query_as("SELECT * FROM temp.wrong_startups WHERE rowid > ? AND rowid <= ?")
+                    .bind(after)
+                    .bind(until)
+                    .fetch_all(&mut *transaction)
+                    .await?;
             let changes: StartupChanges = rows
                 .into_iter()
                 .map(|(span, period, profile, up_to, starts, sum)| {
@@ -71,8 +56,8 @@ pub async fn repair_startups(
         .boxed()
     })
     .await?;
-    drop_differences(connection).await?;
-    Ok(all)
+    recount::counts::forget(connection).await?;
+    Ok(counts + startups)
 }
 
 /// Has all days packed anew where one differs from its rows. Returns how many did.
@@ -82,28 +67,4 @@ pub async fn repair_packed_days(connection: &mut SqliteConnection) -> sqlx::Resu
         packed_days::unpack_from(connection, Hour::new(0)).await?;
     }
     Ok(differences)
-}
-
-/// Runs a program that makes `temp.differences`, on one state of the database.
-pub async fn find(connection: &mut SqliteConnection, program: &'static str) -> sqlx::Result<()> {
-    let mut transaction = connection.begin().await?;
-    sqlx::raw_sql(program).execute(&mut *transaction).await?;
-    transaction.commit().await
-}
-
-/// Number of the rows of `temp.differences`.
-pub async fn differences(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
-    sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.differences")
-        .fetch_one(connection)
-        .await
-}
-
-pub async fn drop_differences(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    sqlx::raw_sql(
-        "DROP TABLE IF EXISTS temp.differences; DROP TABLE IF EXISTS temp.expected;
-         DROP TABLE IF EXISTS temp.hours;",
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }

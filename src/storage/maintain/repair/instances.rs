@@ -1,20 +1,22 @@
-//! Repair of what is derived from single reports: lists, instances, activity and totals. None of these
-//! changes meanwhile. The tables of a recount are not part of the schema, so these queries cannot be
-//! checked against it when compiled; the tests run them.
+//! Repair of what is derived from single reports: lists, instances, windows of the calendar, activity and
+//! totals. None of these changes meanwhile. The tables of a recount are not part of the schema, so these queries
+//! cannot be checked against it when compiled; the tests run them.
 
 use futures_util::FutureExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{
-    super::{pace::Pace, quarantine::replace_instances},
-    counts::{differences, drop_differences, find},
+use super::super::{
+    pace::Pace,
+    quarantine::replace_instances,
+    recount::{self, instances::Rule},
+    recount_calendar::{self, add_all_moves},
 };
 use crate::domain::{Hour, Window};
 
 /// Lists the reports by profile as they are. Returns how many rows were wrong.
 pub async fn repair_lists(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<i64> {
-    find(
-        connection,
+    let mut snapshot = connection.begin().await?;
+    sqlx::raw_sql(
         "DROP TABLE IF EXISTS temp.differences;
          CREATE TEMP TABLE differences AS
          SELECT profile, id AS report, 1 AS missing
@@ -23,16 +25,36 @@ pub async fn repair_lists(connection: &mut SqliteConnection, pace: &mut Pace) ->
              AND NOT EXISTS (
                  SELECT 1 FROM reports_by_profile AS listed
                  WHERE listed.profile = reports.profile AND listed.report = reports.id
-             )
-         UNION ALL
-         SELECT profile, report, 0
-         FROM reports_by_profile AS listed
-         WHERE NOT EXISTS (
-             SELECT 1 FROM reports
-             WHERE reports.id = listed.report AND reports.profile = listed.profile
-         );",
+             );",
     )
+    .execute(&mut *snapshot)
     .await?;
+    let missing = differences(&mut snapshot).await?;
+    let too_many = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM reports_by_profile) + ?
+               - (
+                   SELECT count(*) FROM reports
+                   WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
+               ) AS "too_many!: i64""#,
+        missing
+    )
+    .fetch_one(&mut *snapshot)
+    .await?;
+    // Each row is looked up on a page of its own: not where their number is right.
+    if too_many > 0 {
+        sqlx::raw_sql(
+            "INSERT INTO temp.differences
+             SELECT profile, report, 0
+             FROM reports_by_profile AS listed
+             WHERE NOT EXISTS (
+                 SELECT 1 FROM reports
+                 WHERE reports.id = listed.report AND reports.profile = listed.profile
+             );",
+        )
+        .execute(&mut *snapshot)
+        .await?;
+    }
+    snapshot.commit().await?;
     steps(
         connection,
         pace,
@@ -55,8 +77,7 @@ pub async fn repair_blocks(
     connection: &mut SqliteConnection,
     pace: &mut Pace,
 ) -> sqlx::Result<i64> {
-    find(
-        connection,
+    sqlx::raw_sql(
         "DROP TABLE IF EXISTS temp.differences;
          CREATE TEMP TABLE differences AS
          SELECT measured.block, measured.first_hour, measured.last_hour,
@@ -66,6 +87,7 @@ pub async fn repair_blocks(
          WHERE (measured.first_hour, measured.last_hour)
              IS NOT (stored.first_hour, stored.last_hour);",
     )
+    .execute(&mut *connection)
     .await?;
     steps(
         connection,
@@ -86,20 +108,22 @@ pub async fn repair_blocks(
     .await
 }
 
-/// Counts all instances anew. Returns how many were wrong.
+/// Counts all instances, windows of the calendar and cohorts anew. Returns how many instances were wrong. Leaves
+/// `temp.history`.
 pub async fn repair_instances(
     connection: &mut SqliteConnection,
     pace: &mut Pace,
 ) -> sqlx::Result<i64> {
-    find(connection, include_str!("instance_differences.sql")).await?;
-    let all: i64 = sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.recounted")
-        .fetch_one(&mut *connection)
-        .await?;
+    add_all_moves(connection, pace).await?;
+    let mut snapshot = connection.begin().await?;
+    let (all, counted) = recount::instances::find(&mut snapshot, Rule::Exact).await?;
+    let calendar = recount_calendar::Found::read(&mut snapshot, counted).await?;
+    snapshot.commit().await?;
     pace.work_through(connection, 0, all, |transaction, after, until| {
         replace_instances(transaction, after, until).boxed()
     })
     .await?;
-    sqlx::query("DROP TABLE temp.recounted").execute(connection).await?;
+    calendar.store(connection, pace).await?;
     Ok(all)
 }
 
@@ -176,6 +200,13 @@ async fn steps(
         .boxed()
     })
     .await?;
-    drop_differences(connection).await?;
+    sqlx::query("DROP TABLE temp.differences").execute(connection).await?;
     Ok(all)
+}
+
+/// Number of the rows of `temp.differences`.
+async fn differences(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT coalesce(max(rowid), 0) FROM temp.differences")
+        .fetch_one(connection)
+        .await
 }

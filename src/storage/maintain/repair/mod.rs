@@ -9,13 +9,11 @@ mod relabel;
 use sqlx::Connection as _;
 
 use self::{
-    counts::{repair_counts, repair_packed_days, repair_startups},
+    counts::{repair_counts, repair_packed_days},
     instances::{repair_activity, repair_blocks, repair_instances, repair_lists},
     relabel::relabel,
 };
-use super::{
-    import::sort_history, pace::Pace, rebuild_snapshots::rebuild_since, recount_calendar::note_all,
-};
+use super::{pace::Pace, rebuild_snapshots::rebuild_since, recount};
 use crate::{domain::Hour, storage::write::Open};
 
 /// Carries out the repairs up to a number, which are one: all that is derived is repaired. Returns the
@@ -29,7 +27,6 @@ pub async fn repair(
     let relabelled = relabel(open, pace).await?;
     let connection = &mut open.connection;
     let mut repaired = repair_counts(connection, pace).await?;
-    repaired += repair_startups(connection, pace).await?;
     repaired += repair_packed_days(connection).await?;
     repaired += repair_lists(connection, pace).await?;
     repaired += repair_blocks(connection, pace).await?;
@@ -43,12 +40,10 @@ pub async fn repair(
     .await?;
     // Snapshots that counted reports which are gone cannot be made anew.
     if base == 0 {
-        sort_history(connection).await?;
         rebuild_since(connection, Hour::MIN, now, pace).await?;
-        sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
     }
+    recount::instances::forget(connection).await?;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    note_all(&mut transaction).await?;
     sqlx::query!(
         "UPDATE repairs SET done = 1, relabelled = ?, repaired = ? WHERE done = 0 AND id <= ?",
         relabelled,
