@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use sqlx::Connection as _;
 
 use super::{
+    import::sort_on_disk,
     public_numbers,
     snapshots::{self, ENDS_AT_A_TIME, Ends, Taken},
 };
@@ -45,7 +46,7 @@ impl Writer {
     /// # Errors
     /// The database's error.
     pub async fn close_step(&mut self, now: Timestamp) -> Result<Step> {
-        self.run(async |open| open.close_step(Hour::of(now)).await).await
+        self.run(async |open| open.close_step(Hour::of(now), false).await).await
     }
 
     /// Stores snapshots that were taken.
@@ -56,15 +57,17 @@ impl Writer {
         self.run(async |open| open.keep(taken).await).await
     }
 
-    /// Closes all hours that have ended, with the reports until then indexed, and packs the days that are over.
+    /// Closes all hours that have ended, with the reports until then indexed, and packs the days that are over. Where
+    /// no server runs: the steps are long.
     ///
     /// # Errors
     /// The database's error.
     pub async fn close_hours(&mut self, now: Timestamp) -> Result<()> {
         let now = Hour::of(now);
         self.run(async |open| {
+            sort_on_disk(&mut open.connection).await?;
             loop {
-                match open.close_step(now).await? {
+                match open.close_step(now, true).await? {
                     Step::Closed => {
                         open.index_all().await?;
                         while open.pack_days().await? {}
@@ -83,7 +86,7 @@ impl Writer {
 }
 
 impl Open {
-    async fn close_step(&mut self, now: Hour) -> sqlx::Result<Step> {
+    async fn close_step(&mut self, now: Hour, alone: bool) -> sqlx::Result<Step> {
         let last = last_end(&mut self.connection, now).await?;
         self.closed_hour = Some(last);
         if last < now {
@@ -100,7 +103,7 @@ impl Open {
             return Ok(Step::Take(Ends { first: next, last: until, before, midnight }));
         }
         self.fleet = None;
-        Ok(if roll_up_hours(self, now).await? { Step::Next } else { Step::Closed })
+        Ok(if roll_up_hours(self, now, alone).await? { Step::Next } else { Step::Closed })
     }
 
     async fn keep(&mut self, taken: Taken) -> sqlx::Result<()> {

@@ -253,6 +253,8 @@ impl Writer {
         };
         self.run(async |open| {
             sort_on_disk(&mut open.connection).await?;
+            // Steps that a power cut takes away are done again.
+            sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut open.connection).await?;
             let mut done = CarriedOut::default();
             done.quarantines += quarantines(open, &orders.begun, now, pace).await?;
             if let Some(last) = orders.purge {
