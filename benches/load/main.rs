@@ -9,7 +9,7 @@
 //! cargo bench --bench load -- deployments [REPORTS|FILE]   # each filter; over a database that is there
 //! cargo bench --bench load -- deployments make received|imported-later|scattered FILE REPORTS
 //! cargo bench --bench load -- panels     # the overview over a fleet of 100,000
-//! cargo bench --bench load -- upkeep [REPORTS]         # a correction beside reports
+//! cargo bench --bench load -- upkeep [REPORTS]         # a correction, a repair, a purge beside reports
 //! cargo bench --bench load -- locks [REPORTS [OTHER]]  # time for which commands hold the lock
 //! cargo bench --bench load -- compare OTHER [ingest|reads|panels|all] [PAIRS [INSTALLATIONS]]
 //! ```
