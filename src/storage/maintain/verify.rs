@@ -42,6 +42,8 @@ impl Database {
         let mut connection = self.reader().await?;
         // All reports are sorted, so on disk and not in memory.
         sqlx::query("PRAGMA temp_store = file").execute(&mut *connection).await?;
+        // A sort writes parts of this size, and merging many parts takes more memory than larger ones.
+        sqlx::query("PRAGMA cache_size = -4000").execute(&mut *connection).await?;
         let mut snapshot = connection.begin().await?;
         let reports =
             sqlx::query_scalar!("SELECT count(*) FROM reports").fetch_one(&mut *snapshot).await?;

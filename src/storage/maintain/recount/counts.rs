@@ -12,7 +12,7 @@ use crate::storage::{
     maintain::report_changes::{Counted, indexed},
 };
 
-/// Reports that are read together. The thread that stores reports may be this one.
+/// Reports that are read together.
 const ROWS: i64 = 2_000;
 /// Differences that are held in memory.
 const HELD: usize = 2_000;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, mem};
 
+use futures_util::TryStreamExt as _;
 use sqlx::SqliteConnection;
 
 use crate::{
@@ -122,13 +123,13 @@ pub async fn count(
     connection: &mut SqliteConnection,
     day: i64,
 ) -> sqlx::Result<(Counts, Startups)> {
-    let parts: Vec<(i64, Vec<u8>)> =
-        sqlx::query_as("SELECT base, reports FROM temp.days WHERE day = ?")
-            .bind(day)
-            .fetch_all(connection)
-            .await?;
     let mut sums = (Counts::new(), Startups::new());
-    for (base, part) in parts {
+    // One part at a time: a day of an import may have all of its reports.
+    let mut parts = sqlx::query_as("SELECT base, reports FROM temp.days WHERE day = ?")
+        .bind(day)
+        .fetch(connection);
+    while let Some(part) = parts.try_next().await? {
+        let (base, part): (i64, Vec<u8>) = part;
         unpack(&mut sums, day, base, &part)
             .ok_or_else(|| sqlx::Error::Decode("packed reports are broken".into()))?;
     }

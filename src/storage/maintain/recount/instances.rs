@@ -11,7 +11,7 @@ use crate::{
     storage::{calendar::CalendarCounts, maintain::report_changes::indexed},
 };
 
-/// Rows that are read together. The thread that stores reports may be this one.
+/// Rows that are read together.
 const ROWS: i64 = 2_000;
 
 const MS_PER_DAY: i64 = 86_400_000;
