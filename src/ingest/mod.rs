@@ -81,11 +81,21 @@ impl Ingest {
         let state = Arc::new(Mutex::new(ClockState::Unconfirmed));
         let watch = ClockWatch::new(clock, Arc::clone(&state), Arc::clone(&metrics));
         let failed = Arc::clone(&failing);
-        let writer = WriterThread::new(database, watch, retention, public_minimum, metrics, failed);
+        // Long jobs compute, and no report is to wait for that.
+        let upkeep = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("upkeep")
+            .enable_time()
+            .build()?;
+        let jobs = upkeep.handle().clone();
+        let writer =
+            WriterThread::new(database, watch, retention, public_minimum, metrics, failed, jobs);
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let end = runtime.block_on(writer.run(waiting));
+            drop(upkeep);
             // The receiver may be gone.
-            let _ = ended.send(runtime.block_on(writer.run(waiting)));
+            let _ = ended.send(end);
         })?;
         Ok((Self { queue, failing, clock: state }, end))
     }

@@ -1,5 +1,6 @@
 //! The thread that empties the queue: it stores reports, and indexes, closes hours and does chores between
-//! them. It begins corrections, orders and recounts of the calendar, which have writers of their own.
+//! them. It begins corrections, orders and recounts of the calendar, which have writers and a
+//! thread of their own.
 
 mod chores;
 mod close_hours;
@@ -19,6 +20,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep},
@@ -93,6 +95,8 @@ pub struct WriterThread {
     public_minimum: Option<u64>,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
+    /// Where corrections, orders and recounts run.
+    upkeep: Handle,
     /// Time up to which running is counted, by the monotonic clock.
     ran_until: Instant,
     /// Time of the last attempt to index reports.
@@ -117,6 +121,7 @@ impl WriterThread {
         public_minimum: Option<u64>,
         metrics: Arc<Metrics>,
         failing: Arc<AtomicBool>,
+        upkeep: Handle,
     ) -> Self {
         let closed_at = clock.now();
         Self {
@@ -132,6 +137,7 @@ impl WriterThread {
             public_minimum,
             metrics,
             failing,
+            upkeep,
             ran_until: Instant::now(),
             indexed: Instant::now(),
             indexing_fails: false,

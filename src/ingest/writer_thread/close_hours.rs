@@ -113,7 +113,9 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let state = Arc::new(Mutex::new(ClockState::Unconfirmed));
         let watch = ClockWatch::new(clock, state, Arc::clone(&metrics));
-        let mut thread = WriterThread::new(&database, watch, None, None, metrics, Arc::default());
+        let upkeep = tokio::runtime::Handle::current();
+        let mut thread =
+            WriterThread::new(&database, watch, None, None, metrics, Arc::default(), upkeep);
         thread.clock.begin(&mut thread.writer).await.unwrap();
 
         thread.close_on(None).await;

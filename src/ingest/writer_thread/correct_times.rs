@@ -77,7 +77,7 @@ impl WriterThread {
         self.closing = Closing::Done;
         let now = Hour::of(self.clock.now());
         // It has a connection of its own, whose steps end while a report is being stored.
-        self.correcting = Some(tokio::spawn(self.database.clone().keep_up(now, orders)));
+        self.correcting = Some(self.upkeep.spawn(self.database.clone().keep_up(now, orders)));
     }
 
     /// Brings all up to date that a correction or an order changes. Returns the orders; `None` if there is

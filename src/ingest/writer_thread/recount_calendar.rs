@@ -56,7 +56,8 @@ impl WriterThread {
         match self.database.has_calendar_recounts().await {
             Ok(true) => {
                 self.recounting.begun = Some(Instant::now());
-                self.recounting.task = Some(tokio::spawn(self.database.clone().recount_calendar()));
+                let recount = self.database.clone().recount_calendar();
+                self.recounting.task = Some(self.upkeep.spawn(recount));
             }
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "cannot count windows of the calendar anew"),
