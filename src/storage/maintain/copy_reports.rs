@@ -7,6 +7,7 @@ use tokio::{sync::Mutex, task::JoinHandle};
 
 use super::{
     import::{settle, sort_on_disk},
+    index_in_bulk::CACHE,
     pace::Pace,
     record_file::RecordFile,
     reference::name_of_older_versions,
@@ -57,10 +58,6 @@ pub enum ImportError {
     Storage(#[from] Error),
 }
 
-/// Size of the page cache where no server needs memory beside the import, in SQLite's unit: minus
-/// kibibytes.
-const CACHE: &str = "PRAGMA cache_size = -4000";
-
 /// Reports to be copied.
 pub enum Source {
     /// The table of a reference server.
@@ -89,13 +86,19 @@ impl Source {
 impl Writer {
     /// Ends an import: indexes what it stored, and corrects what depends on the order of reports.
     pub(super) async fn finish_import(&mut self, now: Hour, pace: &mut Pace) -> Result<()> {
+        if pace.is_alone() {
+            self.index_and_settle(now).await?;
+        } else {
+            self.run(async |open| {
+                open.index_all().await?;
+                no_sync(&mut open.connection).await?;
+                settle(&mut open.connection, now, pace).await?;
+                open.closed_hour = None;
+                Ok(())
+            })
+            .await?;
+        }
         self.run(async |open| {
-            no_sync(&mut open.connection).await?;
-            // All instances at once, in the order of their ids, so that page after page is filled.
-            open.index_all().await?;
-            no_sync(&mut open.connection).await?;
-            settle(&mut open.connection, now, pace).await?;
-            open.closed_hour = None;
             sqlx::query!("DELETE FROM watermarks WHERE name = 'importing'")
                 .execute(&mut open.connection)
                 .await?;
@@ -250,7 +253,7 @@ async fn is_importing(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
 }
 
 /// Leaves syncing to the checkpoint at the end.
-async fn no_sync(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+pub async fn no_sync(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("PRAGMA synchronous = NORMAL").execute(connection).await?;
     Ok(())
 }

@@ -46,14 +46,7 @@ impl Writer {
             on_stored(stored);
         }
         drop(reports); // Their source may hold much memory.
-        self.run(async |open| {
-            // All instances at once, in the order of their ids, so that page after page is filled.
-            open.index_all().await?;
-            settle(&mut open.connection, Hour::of(now), &mut Pace::alone()).await?;
-            open.closed_hour = None;
-            Ok(())
-        })
-        .await?;
+        self.index_and_settle(Hour::of(now)).await?;
         Ok(stored)
     }
 }
@@ -73,32 +66,53 @@ pub async fn settle(
 ) -> sqlx::Result<()> {
     // An instance that a server changed meanwhile is left to the next round.
     loop {
-        sort_history(connection).await?;
+        let mut transaction = connection.begin().await?;
+        sort(&mut transaction).await?;
+        recount_days(&mut transaction).await?;
+        transaction.commit().await?;
         if correct_days(connection, pace).await? {
             break;
         }
     }
-    let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")
-        .fetch_one(&mut *connection)
-        .await?;
-    if pruned == 0 {
+    if !has_pruned(connection).await? {
         rebuild(connection, now, pace).await?;
     }
     sqlx::query("DROP TABLE temp.history").execute(&mut *connection).await?;
     recount_calendar(connection, pace).await
 }
 
-/// Makes two tables of one state of the database: the history of each instance, and the days that are to be
-/// corrected. They are not part of the schema, so neither this program nor what reads them can be
-/// checked when compiled; the tests run them.
+/// True if reports were deleted for their age.
+pub async fn has_pruned(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")
+        .fetch_one(connection)
+        .await?;
+    Ok(pruned > 0)
+}
+
+/// Makes a table of one state of the database: the history of each instance. It is not part of the schema, so
+/// neither this program nor what reads it can be checked when compiled; the tests run them.
 pub async fn sort_history(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let mut transaction = connection.begin().await?;
-    sqlx::raw_sql(include_str!("sort_history.sql")).execute(&mut *transaction).await?;
+    sort(&mut transaction).await?;
     transaction.commit().await
 }
 
+async fn sort(transaction: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql(include_str!("sort_history.sql")).execute(transaction).await?;
+    Ok(())
+}
+
+/// Makes a table of the days that are to be corrected, out of the history.
+pub async fn recount_days(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql(include_str!("recount_days.sql")).execute(connection).await?;
+    Ok(())
+}
+
 /// Corrects the days on which instances were seen. Returns whether all are right.
-async fn correct_days(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<bool> {
+pub async fn correct_days(
+    connection: &mut SqliteConnection,
+    pace: &mut Pace,
+) -> sqlx::Result<bool> {
     let wrong: i64 = sqlx::query_scalar("SELECT count(*) FROM temp.recounted_days")
         .fetch_one(&mut *connection)
         .await?;

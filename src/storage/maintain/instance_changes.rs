@@ -13,8 +13,11 @@ use std::{collections::BTreeMap, mem};
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::{
-    domain::{Hour, Window},
-    storage::leb128::{put, put_signed, take, take_signed},
+    domain::{CalendarWindow, Hour, Window, day_of_ms},
+    storage::{
+        calendar::CalendarCounts,
+        leb128::{put, put_signed, take, take_signed},
+    },
 };
 
 /// Rows that are read together.
@@ -48,12 +51,13 @@ struct Gone {
 }
 
 /// Makes the table `temp.instance_changes` of `temp.history`: the changes up to the snapshots of a day, in
-/// parts. Neither is part of the schema, so these queries cannot be checked against it when compiled; the
-/// tests run them.
+/// parts. Counts the windows of the calendar on the way, where no report is pruned and they are asked for. Neither table
+/// is part of the schema, so these queries cannot be checked against it when compiled; the tests run them.
 pub async fn store(
     connection: &mut SqliteConnection,
     hourly_from: i64,
     now: i64,
+    mut calendar: Option<&mut CalendarCounts>,
 ) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "DROP TABLE IF EXISTS temp.instance_changes;
@@ -67,7 +71,7 @@ pub async fn store(
             .await?;
     let last_pruned = Hour::of_ms(pruned_until - 1).number();
     let mut sums = Sums::new(hourly_from, now, last_pruned);
-    let mut life = Life::default();
+    let (mut life, mut days) = (Life::default(), Days::default());
     let (mut instance, mut received_at, mut id) = (Vec::new(), i64::MIN, i64::MIN);
     loop {
         let reports: Vec<Report> = sqlx::query_as(
@@ -87,7 +91,11 @@ pub async fn store(
         (received_at, id) = (last.received_at, last.id);
         // Those without a date are in no history yet.
         for report in reports.into_iter().filter(|report| report.received_at >= 0) {
-            life.pass(report.instance == instance, &report, &mut sums);
+            let same = report.instance == instance;
+            life.pass(same, &report, &mut sums);
+            if let Some(counts) = calendar.as_deref_mut() {
+                days.pass(same, day_of_ms(report.received_at), counts);
+            }
             instance = report.instance;
         }
         if sums.held >= HELD {
@@ -164,6 +172,26 @@ async fn add_purged(connection: &mut SqliteConnection, sums: &mut Sums) -> sqlx:
         sums.stay(row.hour, i64::MAX, row.profile, [all, back]);
     }
     Ok(())
+}
+
+/// The days of the instance whose history is being read, for the windows of the calendar.
+#[derive(Debug, Default)]
+struct Days {
+    previous: Option<i64>,
+    first_week: Option<i64>,
+}
+
+impl Days {
+    /// Goes on to the day of the next report, of the same instance or of another one.
+    fn pass(&mut self, same: bool, day: i64, counts: &mut CalendarCounts) {
+        if !same {
+            (self.previous, self.first_week) = (None, Some(CalendarWindow::Week.first_day(day)));
+        }
+        if self.previous != Some(day) {
+            counts.add(day, self.previous, self.first_week, 1);
+            self.previous = Some(day);
+        }
+    }
 }
 
 /// The latest report of the instance whose history is being read.

@@ -8,6 +8,7 @@ mod copy_reports;
 mod correct;
 mod count_changes;
 mod import;
+mod index_in_bulk;
 mod instance_changes;
 mod orders;
 mod outages;

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     domain::{Hour, Window},
-    storage::write::{Fleet, Snapshot, closed_until},
+    storage::{
+        calendar::CalendarCounts,
+        write::{Fleet, Snapshot, closed_until},
+    },
 };
 
 /// Snapshots that are held in memory, each some ten kilobytes.
@@ -29,6 +32,26 @@ pub async fn rebuild(
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     rebuild_after(connection, i64::MIN, hourly_from(now.number()), now, pace).await
+}
+
+/// Makes the changes out of which [`rebuild_of`] rebuilds all snapshots, and counts the windows of the calendar on the
+/// way. `temp.history` must have all reports.
+pub async fn stored_changes(
+    connection: &mut SqliteConnection,
+    now: Hour,
+    counts: &mut CalendarCounts,
+) -> sqlx::Result<()> {
+    let hourly_from = hourly_from(now.number());
+    instance_changes::store(connection, hourly_from, now.number(), Some(counts)).await
+}
+
+/// Rebuilds all snapshots up to `now` from the changes.
+pub async fn rebuild_of(
+    connection: &mut SqliteConnection,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    replay(connection, i64::MIN, hourly_from(now.number()), now, pace).await
 }
 
 /// Rebuilds the snapshots after the midnight before an hour, where the times of reports have changed.
@@ -99,11 +122,22 @@ async fn rebuild_after(
     now: Hour,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
-    let (end, now, mut after) = (now, now.number(), last);
-    if after >= now {
+    if last >= now.number() {
         return Ok(());
     }
-    instance_changes::store(connection, hourly_from, now).await?;
+    instance_changes::store(connection, hourly_from, now.number(), None).await?;
+    replay(connection, last, hourly_from, now, pace).await
+}
+
+/// Rebuilds the snapshots after an hour from `temp.instance_changes`.
+async fn replay(
+    connection: &mut SqliteConnection,
+    last: i64,
+    hourly_from: i64,
+    now: Hour,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
+    let (end, now, mut after) = (now, now.number(), last);
     let (mut changes, mut fleet) = (Changes::new(), Fleet::default());
     let mut made = Vec::new();
     let mut hour = changes.next_hour(connection).await?;

@@ -99,6 +99,15 @@ pub async fn recount_calendar(
     connection: &mut SqliteConnection,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
+    recount_of(connection, None, pace).await
+}
+
+/// The same with the counts of all indexed reports, where they are known.
+pub async fn recount_of(
+    connection: &mut SqliteConnection,
+    counted: Option<CalendarCounts>,
+    pace: &mut Pace,
+) -> sqlx::Result<()> {
     add_all_moves(connection, pace).await?;
     let mut snapshot = connection.begin().await?;
     let wanted = sqlx::query_scalar!(
@@ -109,7 +118,10 @@ pub async fn recount_calendar(
     if !wanted {
         return snapshot.rollback().await;
     }
-    let counted = count(&mut snapshot).await?;
+    let counted = match counted {
+        Some(counted) => counted,
+        None => count(&mut snapshot).await?,
+    };
     let found = Found::read(&mut snapshot, counted).await?;
     snapshot.rollback().await?;
     found.store(connection, pace).await

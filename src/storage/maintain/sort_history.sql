@@ -1,7 +1,4 @@
--- The history of each instance, by time, and the days that are to be corrected.
---
--- The results are tables, so that what reads them needs no write lock. Both are made in one
--- transaction, so that no report is in one of them only.
+-- The history of each instance, by time. A table, so that what reads it needs no write lock.
 DROP TABLE IF EXISTS temp.history;
 
 CREATE TEMP TABLE history (
@@ -33,23 +30,3 @@ FROM reports
 -- Those without a date are in no history yet.
 WHERE received_at >= 0
 ORDER BY instance, received_at, id;
-
-DROP TABLE IF EXISTS temp.recounted_days;
-
--- Instances whose indexed reports show more days than are counted. The number never falls, since
--- older reports may have been pruned. `days_seen` is the count that was compared: a server may raise
--- it before it is corrected.
-CREATE TEMP TABLE recounted_days AS
-SELECT instances.id AS instance, instances.days_seen AS days_seen, counted.days AS days
-FROM (
-    SELECT instance, count(DISTINCT received_at / 86400000) AS days
-    FROM temp.history
-    WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
-    GROUP BY instance
-    -- One day is never too few.
-    HAVING count(*) > 1
-) AS counted
--- In this order: SQLite knows no size of a subquery, and could walk over it for each instance.
-CROSS JOIN instances ON instances.id = counted.instance
-WHERE instances.days_seen < counted.days
-ORDER BY instances.id;

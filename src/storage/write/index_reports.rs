@@ -6,6 +6,18 @@ use crate::domain::Hour;
 /// Numbers of a block of `report_blocks`.
 pub const NUMBERS_OF_BLOCK: i64 = 4096;
 
+/// Indexes, within a transaction, the reports up to a number.
+pub const INDEX_WITHIN: &str = include_str!("index_reports.sql");
+
+/// Indexes them in a transaction of its own. After a crash the watermark sends the same reports there again, so it
+/// needs no sync.
+const INDEX: &str = concat!(
+    "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE;",
+    include_str!("note_late_reports.sql"),
+    include_str!("index_reports.sql"),
+    "COMMIT; PRAGMA synchronous = FULL;"
+);
+
 impl Open {
     /// Indexes all reports, or those of the hours whose predecessors are closed.
     pub async fn index(&mut self, now: Hour) -> sqlx::Result<()> {
@@ -79,18 +91,7 @@ impl Open {
 
     pub async fn index_up_to(&mut self, last: i64) -> sqlx::Result<()> {
         self.fleet = None;
-        sqlx::query_file!(
-            "src/storage/write/index_reports.sql",
-            last,
-            last,
-            last,
-            last,
-            last,
-            last,
-            last
-        )
-        .execute(&mut self.connection)
-        .await?;
+        sqlx::query(INDEX).bind(last).execute(&mut self.connection).await?;
         Ok(())
     }
 }

@@ -212,6 +212,11 @@ impl Writer {
         Ok(result?)
     }
 
+    /// A connection beside the one of the writer, for its own use.
+    pub(in crate::storage) async fn second_connection(&self) -> Result<SqliteConnection> {
+        Ok(self.options.connect().await?)
+    }
+
     async fn connection(&mut self) -> sqlx::Result<&mut Open> {
         if self.open.is_none() {
             let mut connection = self.options.connect().await?;
