@@ -18,7 +18,7 @@ impl InstanceId {
     pub fn parse(text: String) -> Option<Self> {
         let id = normal_form::folded(text);
         let fits = (1..=MAX_ID_CHARS).contains(&(id.chars().count() as u64));
-        (fits && !id.chars().any(char::is_control)).then_some(Self(id))
+        (fits && !normal_form::has_controls(&id)).then_some(Self(id))
     }
 }
 

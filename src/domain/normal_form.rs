@@ -7,12 +7,28 @@ pub const UNKNOWN: &str = "unknown";
 /// Removes surrounding blanks and folds letters to lower case, so that neither makes a new value.
 pub fn folded(text: String) -> String {
     let trimmed = text.trim();
-    if trimmed.len() == text.len() && !text.chars().any(char::is_uppercase) {
+    if trimmed.len() == text.len() && !has_uppercase(&text) {
         return text; // The common case: nothing to do, nothing allocated.
     }
     // Some letters are longer in lower case, and a few lower-case forms are still
     // "upper case" to Unicode; applying it once is stable all the same.
     trimmed.to_lowercase()
+}
+
+/// True if a text has an upper-case letter. Nearly every text is ASCII, whose bytes are looked at faster.
+fn has_uppercase(text: &str) -> bool {
+    if text.is_ascii() {
+        return text.bytes().any(|byte| byte.is_ascii_uppercase());
+    }
+    text.chars().any(char::is_uppercase)
+}
+
+/// True if a text has a control character.
+pub fn has_controls(text: &str) -> bool {
+    if text.is_ascii() {
+        return text.bytes().any(|byte| byte.is_ascii_control());
+    }
+    text.chars().any(char::is_control)
 }
 
 /// Folds a value; [`UNKNOWN`] where there is none.

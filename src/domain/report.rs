@@ -292,7 +292,7 @@ fn present(text: &str) -> Option<String> {
 }
 
 fn no_controls(value: &str) -> Result<(), ValidationError> {
-    if value.chars().any(char::is_control) {
+    if normal_form::has_controls(value) {
         return Err(ValidationError::new("control_character")
             .with_message("must not contain control characters".into()));
     }

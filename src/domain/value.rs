@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, ops::Deref};
 
-use super::{Dimension, OTHER, UNKNOWN};
+use super::{Dimension, OTHER, UNKNOWN, normal_form::has_controls};
 
 /// Longest value, in characters of its normal form.
 pub const MAX_VALUE_CHARS: u64 = 64;
@@ -18,7 +18,7 @@ impl Value {
     pub fn parse(dimension: Dimension, given: Option<String>) -> Option<Self> {
         let text = dimension.normal_form(given);
         let fits = text.chars().count() as u64 <= MAX_VALUE_CHARS;
-        (fits && !text.chars().any(char::is_control)).then_some(Self(text))
+        (fits && !has_controls(&text)).then_some(Self(text))
     }
 
     /// Value of a field that is empty or missing.
