@@ -41,7 +41,7 @@ impl Writer {
                 settle(&mut open.connection, now, &mut Pace::alone()).await?;
             } else {
                 let (_, counted) = tokio::try_join!(
-                    index_in_bulk(&mut second, PART),
+                    index_in_bulk(&mut second, PART, now),
                     read_histories(&mut open.connection, now)
                 )?;
                 settle_of(&mut open.connection, counted, now).await?;
@@ -89,9 +89,13 @@ async fn index_in_parts(open: &mut Open) -> sqlx::Result<()> {
 }
 
 /// Indexes all reports, a part of a number of reports in each transaction. No report may be pruned.
-async fn index_in_bulk(connection: &mut SqliteConnection, reports: i64) -> sqlx::Result<()> {
+async fn index_in_bulk(
+    connection: &mut SqliteConnection,
+    reports: i64,
+    now: Hour,
+) -> sqlx::Result<()> {
     while let Some(part) = next_part(connection, reports).await? {
-        index_part(connection, &part).await?;
+        index_part(connection, &part, now).await?;
     }
     Ok(())
 }
@@ -124,11 +128,12 @@ async fn next_part(connection: &mut SqliteConnection, reports: i64) -> sqlx::Res
 
 /// Indexes a part. The triggers that add each instance to the counts at once would visit another page of `activity` for
 /// each: that is counted anew instead, and the windows of the calendar are noted for a recount.
-async fn index_part(connection: &mut SqliteConnection, part: &Part) -> sqlx::Result<()> {
+async fn index_part(connection: &mut SqliteConnection, part: &Part, now: Hour) -> sqlx::Result<()> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let triggers = set_triggers_aside(&mut transaction).await?;
     sqlx::query(INDEX_WITHIN).bind(part.last).execute(&mut *transaction).await?;
-    sqlx::raw_sql(include_str!("count_activity.sql")).execute(&mut *transaction).await?;
+    let count = include_str!("count_activity.sql");
+    sqlx::query(count).bind(now.number()).execute(&mut *transaction).await?;
     if let Some((from_ms, until_ms)) = part.times {
         note_recounts(&mut transaction, from_ms, until_ms).await?;
     }
@@ -201,7 +206,8 @@ mod tests {
         let queries = [
             "SELECT json_array(hex(id), first_seen, last_seen, reports, profile, days_seen > 1) FROM instances",
             "SELECT json_array(hour, profile, instances, returning_instances) FROM activity
-             WHERE instances > 0 ORDER BY hour, profile",
+             WHERE instances > 0 AND hour >= (SELECT max(hour) - 720 FROM activity)
+             ORDER BY hour, profile",
             "SELECT json_array(instances, returning_instances) FROM totals",
             "SELECT json_array(profile, report) FROM reports_by_profile",
             "SELECT json_array(block, first_hour, last_hour) FROM report_blocks",
@@ -235,13 +241,14 @@ mod tests {
             store(&mut in_bulk, &[*row]).await;
             one_by_one.index_all().await.unwrap();
         }
+        let now: Timestamp = BEGIN.parse().unwrap();
+        let hour = Hour::of(now);
         let mut second = in_bulk.second_connection().await.unwrap();
-        index_in_bulk(&mut second, part).await.unwrap();
+        index_in_bulk(&mut second, part, hour).await.unwrap();
         second.close().await.unwrap();
         assert_eq!(derived(&mut one_by_one).await, derived(&mut in_bulk).await);
         // Whoever goes on finds what is still to be corrected.
-        let now: Timestamp = BEGIN.parse().unwrap();
-        in_bulk.index_and_settle(Hour::of(now)).await.unwrap();
+        in_bulk.index_and_settle(hour).await.unwrap();
         let verdict = database.verify(now).await.unwrap();
         assert!(verdict.is_clean(), "{verdict:?}");
     }
@@ -280,9 +287,9 @@ mod tests {
         store(&mut writer, &rows).await;
         let mut second = writer.second_connection().await.unwrap();
         let part = next_part(&mut second, 25).await.unwrap().unwrap();
-        index_part(&mut second, &part).await.unwrap();
-        second.close().await.unwrap();
         let now: Timestamp = BEGIN.parse().unwrap();
+        index_part(&mut second, &part, Hour::of(now)).await.unwrap();
+        second.close().await.unwrap();
         let verdict = database.verify(now).await.unwrap();
         assert!(verdict.is_clean(), "{verdict:?}");
         writer.close_hours(now).await.unwrap();

@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, mem};
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, FromRow, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use crate::{
     domain::{CalendarWindow, Hour, Window, day_of_ms},
@@ -30,7 +30,7 @@ const HELD: usize = 2 << 20;
 pub type Changes = [i32; 8];
 
 /// One report in the history of its instance.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 struct Report {
     instance: Vec<u8>,
     received_at: i64,
@@ -40,8 +40,23 @@ struct Report {
     days_seen: Option<i64>,
 }
 
+/// Columns are taken by their places in the statement of [`store`]: names would be looked up for each row, and the types
+/// of its values compared.
+impl FromRow<'_, SqliteRow> for Report {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            instance: row.try_get_unchecked(0)?,
+            received_at: row.try_get_unchecked(1)?,
+            id: row.try_get_unchecked(2)?,
+            profile: row.try_get_unchecked(3)?,
+            first_seen: row.try_get_unchecked(4)?,
+            days_seen: row.try_get_unchecked(5)?,
+        })
+    }
+}
+
 /// An instance of which no report is left.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, FromRow)]
 struct Gone {
     id: Vec<u8>,
     first_seen: i64,
