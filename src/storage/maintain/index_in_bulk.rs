@@ -40,7 +40,7 @@ impl Writer {
                 index_in_parts(open).await?;
                 settle(&mut open.connection, now, &mut Pace::alone()).await?;
             } else {
-                let (_, counted) = tokio::try_join!(
+                let ((), counted) = tokio::try_join!(
                     index_in_bulk(&mut second, PART, now),
                     read_histories(&mut open.connection, now)
                 )?;
@@ -283,7 +283,7 @@ mod tests {
         let database = Database::open_in(&folder).await;
         let mut writer = database.writer();
         let rows: Vec<Row> =
-            (0..40).map(|n| (Some(960 - 24 * n), (n % 7) as u8, 1, Some(5))).collect();
+            (0..40).map(|n: u8| (Some(960 - 24 * i64::from(n)), n % 7, 1, Some(5))).collect();
         store(&mut writer, &rows).await;
         let mut second = writer.second_connection().await.unwrap();
         let part = next_part(&mut second, 25).await.unwrap().unwrap();
