@@ -27,14 +27,18 @@ const LOOK: Duration = Duration::from_micros(200);
 pub fn run(size: u64, other: Option<&Path>) {
     let binary = other.unwrap_or(Path::new(server::OWN));
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (file, copy) = (folder.path().join("telemetry.db"), folder.path().join("copy.db"));
+    let [file, copy, exported] =
+        ["telemetry.db", "copy.db", "reports.jsonl"].map(|name| folder.path().join(name));
     let runtime = Runtime::new().unwrap();
     let instance = runtime.block_on(fill(&copy, size));
     runtime.block_on(fill(&file, 1000));
+    let mut export = server::command(binary, &copy);
+    export.args(["export", "--format", "jsonl", "--output"]).arg(&exported);
+    assert!(export.status().unwrap().success());
     let server = Server::start_binary(binary, &file);
     println!("command                          time s  holds  p50 ms  p99 ms  max ms");
     let commands: [&[&str]; 6] = [
-        &["import", copy.to_str().unwrap()],
+        &["import", exported.to_str().unwrap()],
         &["quarantine", "--value", "architecture=aarch64", "--apply"],
         &["quarantine", "lift", "1"],
         &["verify", "--repair"],
