@@ -1,4 +1,4 @@
-//! What went in can be taken out, and put back.
+//! Reports that went in can be taken out, and put back.
 
 use jiff::{SignedDuration, Timestamp};
 use mattermost_telemetry::{

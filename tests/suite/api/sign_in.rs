@@ -33,7 +33,7 @@ impl Closed {
         self.client.request(method, format!("http://{}{path}", self.app.address))
     }
 
-    /// What a browser gets.
+    /// The answer that a browser gets.
     async fn get(&self, path: &str, cookies: &str) -> Response {
         let request = self.request(Method::GET, path).header(header::ACCEPT, HTML);
         request.header(header::COOKIE, cookies).send().await.unwrap()

@@ -160,7 +160,7 @@ async fn other_and_unknown_are_values_that_nobody_has_to_prove() {
     assert!(!listed.contains("other") && !listed.contains("unknown"), "{listed}");
 }
 
-/// What `values` prints, with arguments.
+/// The output of `values` with arguments.
 fn listed(app: &App, arguments: &[&str]) -> String {
     let arguments = if arguments.is_empty() { &["list"] } else { arguments };
     let url = format!("sqlite://{}", app.database.path().display());

@@ -1,4 +1,4 @@
-//! What is sent: the facts, in a form that the server takes, and nothing else.
+//! Facts that are sent, in a form that the server takes, and nothing else.
 
 use std::collections::BTreeSet;
 

@@ -17,9 +17,9 @@ const ROWS: i64 = 2_000;
 /// Differences that are held in memory.
 const HELD: usize = 2_000;
 
-/// Finds all differences in one state of the database, and returns their number: the tables `temp.wrong_counts` and `temp.wrong_startups`
-/// of what is to be added. They and `temp.days` are not part of the schema, so what reads them cannot be checked
-/// against it when compiled; the tests run it.
+/// Finds all differences in one state of the database, and returns their number: the tables `temp.wrong_counts` and
+/// `temp.wrong_startups` of what is to be added. They and `temp.days` are not part of the schema, so what reads them
+/// cannot be checked against it when compiled; the tests run it.
 pub async fn find(connection: &mut SqliteConnection) -> sqlx::Result<[i64; 2]> {
     let mut snapshot = connection.begin().await?;
     sqlx::raw_sql(

@@ -70,7 +70,7 @@ async fn a_restore_that_is_killed_leaves_one_database_or_the_other() {
     // All of its reports are in the log.
     server.kill();
 
-    // What is to be replaced, as it was found.
+    // The database that is to be replaced, as it was found.
     let prepare = |name: &str| {
         let folder = folder.path().join(name);
         fs::create_dir(&folder).unwrap();

@@ -70,7 +70,7 @@ async fn what_cannot_be_restored_is_refused_and_changes_nothing() {
     assert_eq!(reports(&database), "5 reports");
 }
 
-/// What was purged since a backup stays away when that is restored.
+/// An instance that was purged since a backup stays away when that is restored.
 #[tokio::test]
 async fn a_restore_obeys_purges() {
     let (folder, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
