@@ -46,6 +46,36 @@ impl Count {
     }
 }
 
+/// The days of one instance after another, as its reports are read in the order of their times.
+#[derive(Debug, Default)]
+pub struct DaysOfInstance {
+    previous: Option<i64>,
+    first_week: Option<i64>,
+}
+
+impl DaysOfInstance {
+    /// Counts the day of the next report, of the same instance or of another one. That may have been seen first, in
+    /// seconds since 1970, before all reports that are left of it.
+    pub fn pass(
+        &mut self,
+        same: bool,
+        day: i64,
+        first_seen: Option<i64>,
+        counts: &mut CalendarCounts,
+    ) {
+        if !same {
+            let known = first_seen.filter(|&first| first >= 0).map(|first| first / 86_400);
+            let first_day = known.map_or(day, |known| known.min(day));
+            (self.previous, self.first_week) =
+                (None, Some(CalendarWindow::Week.first_day(first_day)));
+        }
+        if self.previous != Some(day) {
+            counts.add(day, self.previous, self.first_week, 1);
+            self.previous = Some(day);
+        }
+    }
+}
+
 impl CalendarCounts {
     /// First days of the windows that a day lies in.
     fn windows_of(&mut self, day: i64) -> [i64; 5] {

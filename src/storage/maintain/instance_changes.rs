@@ -13,9 +13,9 @@ use std::{collections::BTreeMap, mem};
 use sqlx::{Connection as _, FromRow, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use crate::{
-    domain::{CalendarWindow, Hour, Window, day_of_ms},
+    domain::{Hour, Window, day_of_ms},
     storage::{
-        calendar::CalendarCounts,
+        calendar::{CalendarCounts, DaysOfInstance},
         leb128::{put, put_signed, take, take_signed},
     },
 };
@@ -86,7 +86,7 @@ pub async fn store(
             .await?;
     let last_pruned = Hour::of_ms(pruned_until - 1).number();
     let mut sums = Sums::new(hourly_from, now, last_pruned);
-    let (mut life, mut days) = (Life::default(), Days::default());
+    let (mut life, mut days) = (Life::default(), DaysOfInstance::default());
     let (mut instance, mut received_at, mut id) = (Vec::new(), i64::MIN, i64::MIN);
     loop {
         let reports: Vec<Report> = sqlx::query_as(
@@ -109,7 +109,7 @@ pub async fn store(
             let same = report.instance == instance;
             life.pass(same, &report, &mut sums);
             if let Some(counts) = calendar.as_deref_mut() {
-                days.pass(same, day_of_ms(report.received_at), counts);
+                days.pass(same, day_of_ms(report.received_at), report.first_seen, counts);
             }
             instance = report.instance;
         }
@@ -187,26 +187,6 @@ async fn add_purged(connection: &mut SqliteConnection, sums: &mut Sums) -> sqlx:
         sums.stay(row.hour, i64::MAX, row.profile, [all, back]);
     }
     Ok(())
-}
-
-/// The days of the instance whose history is being read, for the windows of the calendar.
-#[derive(Debug, Default)]
-struct Days {
-    previous: Option<i64>,
-    first_week: Option<i64>,
-}
-
-impl Days {
-    /// Goes on to the day of the next report, of the same instance or of another one.
-    fn pass(&mut self, same: bool, day: i64, counts: &mut CalendarCounts) {
-        if !same {
-            (self.previous, self.first_week) = (None, Some(CalendarWindow::Week.first_day(day)));
-        }
-        if self.previous != Some(day) {
-            counts.add(day, self.previous, self.first_week, 1);
-            self.previous = Some(day);
-        }
-    }
 }
 
 /// The latest report of the instance whose history is being read.

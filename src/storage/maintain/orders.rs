@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    copy_reports::no_sync,
     import::sort_on_disk,
     pace::Pace,
     purge::{last_purge, purge},
@@ -254,7 +255,7 @@ impl Writer {
         self.run(async |open| {
             sort_on_disk(&mut open.connection).await?;
             // Steps that a power cut takes away are done again.
-            sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut open.connection).await?;
+            no_sync(&mut open.connection).await?;
             let mut done = CarriedOut::default();
             done.quarantines += quarantines(open, &orders.begun, now, pace).await?;
             if let Some(last) = orders.purge {

@@ -14,7 +14,10 @@ use crate::{
     domain::{CalendarWindow, day_of_ms},
     storage::{
         Database, Result, Writer,
-        calendar::{self, COHORT, CalendarCounts, CohortKey, Count, Recount, Recounts, WindowKey},
+        calendar::{
+            self, COHORT, CalendarCounts, CohortKey, Count, DaysOfInstance, Recount, Recounts,
+            WindowKey,
+        },
     },
 };
 
@@ -324,8 +327,8 @@ pub async fn whole_from(connection: &mut SqliteConnection) -> sqlx::Result<i64> 
 /// Counts from the indexed reports. They are sorted on disk.
 async fn count(snapshot: &mut SqliteConnection) -> sqlx::Result<CalendarCounts> {
     let mut counts = CalendarCounts::default();
-    let (mut instance, mut previous, mut first_week) = (Vec::new(), None, None);
-    let mut days = sqlx::query!(
+    let (mut instance, mut days) = (Vec::new(), DaysOfInstance::default());
+    let mut rows = sqlx::query!(
         r#"SELECT instance, day AS "day!: i64", iif(
                (SELECT position > 0 FROM watermarks WHERE name = 'pruned'),
                (SELECT first_seen FROM instances WHERE instances.id = instance),
@@ -340,15 +343,9 @@ async fn count(snapshot: &mut SqliteConnection) -> sqlx::Result<CalendarCounts> 
            )"#
     )
     .fetch(snapshot);
-    while let Some(seen) = days.try_next().await? {
-        if seen.instance != instance {
-            let known = seen.first_seen.filter(|&first| first >= 0).map(|first| first / 86_400);
-            let first_day = known.map_or(seen.day, |known| known.min(seen.day));
-            first_week = Some(CalendarWindow::Week.first_day(first_day));
-            (instance, previous) = (seen.instance, None);
-        }
-        counts.add(seen.day, previous, first_week, 1);
-        previous = Some(seen.day);
+    while let Some(seen) = rows.try_next().await? {
+        days.pass(seen.instance == instance, seen.day, seen.first_seen, &mut counts);
+        instance = seen.instance;
     }
     Ok(counts)
 }

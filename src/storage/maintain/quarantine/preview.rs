@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 
 use super::{
-    super::{import::sort_on_disk, report_changes::indexed},
+    super::{
+        import::{has_pruned, sort_on_disk},
+        report_changes::indexed,
+    },
     match_reports::match_reports,
 };
 use crate::{
@@ -93,11 +96,7 @@ impl Writer {
                 values.sort_by_key(|(_, count)| -count);
                 values
             };
-            let pruned = sqlx::query_scalar!(
-                r#"SELECT position > 0 AS "pruned!: bool" FROM watermarks WHERE name = 'pruned'"#
-            )
-            .fetch_one(&mut *connection)
-            .await?;
+            let pruned = has_pruned(&mut *connection).await?;
             let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
             Ok(Preview {
                 stored: sums.stored,

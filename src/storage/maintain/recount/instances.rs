@@ -6,9 +6,9 @@ use std::{cmp::Ordering, collections::VecDeque};
 
 use sqlx::SqliteConnection;
 
-use crate::{
-    domain::CalendarWindow,
-    storage::{calendar::CalendarCounts, maintain::report_changes::indexed},
+use crate::storage::{
+    calendar::{CalendarCounts, DaysOfInstance},
+    maintain::{import::has_pruned, report_changes::indexed},
 };
 
 /// Rows that are read together.
@@ -162,10 +162,8 @@ struct Comparison {
 
 impl Comparison {
     async fn begin(connection: &mut SqliteConnection, rule: Rule) -> sqlx::Result<Self> {
-        let pruned = sqlx::query_scalar!("SELECT position FROM watermarks WHERE name = 'pruned'")
-            .fetch_one(connection)
-            .await?;
-        let (stored, last, pruned) = (VecDeque::new(), Some(Vec::new()), pruned > 0);
+        let (stored, last, pruned) =
+            (VecDeque::new(), Some(Vec::new()), has_pruned(connection).await?);
         Ok(Self { rule, stored, last, pruned, wrong: 0, calendar: CalendarCounts::default() })
     }
 
@@ -220,14 +218,9 @@ impl Comparison {
 
     /// Adds the days of an instance to the windows and cohorts.
     fn count_days(&mut self, days: &[i64], first_seen: Option<i64>) {
-        let Some(&first) = days.first() else { return };
-        let known = first_seen.filter(|&seen| seen >= 0).map(|seen| seen / 86_400);
-        let first = known.map_or(first, |known| known.min(first));
-        let first_week = Some(CalendarWindow::Week.first_day(first));
-        let mut previous = None;
-        for &day in days {
-            self.calendar.add(day, previous, first_week, 1);
-            previous = Some(day);
+        let mut passed = DaysOfInstance::default();
+        for (place, &day) in days.iter().enumerate() {
+            passed.pass(place > 0, day, first_seen, &mut self.calendar);
         }
     }
 
