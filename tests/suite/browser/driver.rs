@@ -118,11 +118,12 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// Waits until a script returns true.
+    /// Waits until a script returns true of a page that is loaded.
     pub async fn until(&self, script: &str) {
+        let script = format!("if (document.readyState !== 'complete') return false; {script}");
         let until = async {
             // The page may be left while the script runs.
-            while self.client.execute(script, Vec::new()).await.ok() != Some(Value::Bool(true)) {
+            while self.client.execute(&script, Vec::new()).await.ok() != Some(Value::Bool(true)) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -130,9 +131,17 @@ impl Browser {
         assert!(shown, "{script}\n{}", self.text("body").await);
     }
 
+    /// What a script makes of the first of such elements, as `element`. In one step: the page replaces its
+    /// content when it refreshes itself.
+    pub async fn of(&self, selector: &str, script: &str) -> Value {
+        self.find(selector).await;
+        let selector = json!(selector);
+        self.run(&format!("const element = document.querySelector({selector}); {script}")).await
+    }
+
     /// The visible text below an element.
     pub async fn text(&self, selector: &str) -> String {
-        self.find(selector).await.text().await.unwrap()
+        self.of(selector, "return element.innerText").await.as_str().unwrap().to_owned()
     }
 
     async fn extension(&self, path: &'static str, body: Value) -> Value {

@@ -31,6 +31,7 @@ async fn a_browser_signs_in_and_out() {
     assert!(complaints.iter().all(|line| line.contains("401 (Unauthorized)")), "{complaints:#?}");
 
     // The field has the focus: whoever has a keyboard types at once.
+    browser.until("return document.activeElement.id === 'token'").await;
     browser.client.active_element().await.unwrap().send_keys("secret\n").await.unwrap();
     browser.find("#empty").await;
     assert_eq!(browser.path().await, "/?range=7d");
