@@ -1,26 +1,25 @@
 //! Times for which commands hold the database's lock beside a server.
 
 use std::{
+    fs::File,
     path::Path,
     process::Stdio,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
 use mattermost_telemetry::{simulation::Fleet, storage::Database};
-use sqlx::{
-    ConnectOptions as _, Connection as _,
-    sqlite::{SqliteConnectOptions, SqliteConnection},
-};
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 use tempfile::TempDir;
-use tokio::{runtime::Runtime, time::sleep};
+use tokio::runtime::Runtime;
 
 use crate::{
     reads,
     server::{self, Server},
 };
 
-/// Time between two looks at the lock.
-const LOOK: Duration = Duration::from_micros(200);
+/// Time between two looks at the lock. Holds that follow each other within it count as one.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// Prints a row for each command, over a history of so many reports. Where `other` names a binary, it is that
 /// one's.
@@ -46,7 +45,7 @@ pub fn run(size: u64, other: Option<&Path>) {
         &["verify"],
     ];
     for words in commands {
-        let (time, holds) = runtime.block_on(watch(binary, &file, words));
+        let (time, holds) = watch(binary, &file, server.pid(), words);
         let place = |share: usize| holds.get(holds.len().saturating_sub(1) * share / 100);
         let ms = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1000.0);
         let shown = words[..words.len().min(2)].join(" ");
@@ -77,33 +76,36 @@ async fn fill(file: &Path, size: u64) -> String {
     newest[0].instance_id.to_string()
 }
 
-/// Runs a command, and tries for the lock meanwhile. Returns the command's time, and the times for which
-/// others held the lock, sorted.
-async fn watch(binary: &Path, file: &Path, words: &[&str]) -> (Duration, Vec<Duration>) {
-    let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::ZERO);
-    let mut connection: SqliteConnection = options.connect().await.unwrap();
+/// Runs a command. Returns its time, and the times for which it or the server, which does its order, held the
+/// lock, sorted.
+fn watch(binary: &Path, file: &Path, server: Pid, words: &[&str]) -> (Duration, Vec<Duration>) {
+    // The lock of SQLite's writers in WAL mode (<https://sqlite.org/walformat.html#wal_locks>).
+    let shared = file.with_extension("db-shm");
+    let lock = Flock { start: 120, length: 1, ..FlockType::ReadLock.into() };
     let begun = Instant::now();
     let mut command = server::command(binary, file);
     let mut command = command.args(words).stdout(Stdio::null()).spawn().unwrap();
-    let (mut holds, mut held_since) = (Vec::new(), None);
+    let own = Pid::from_child(&command);
+    let (mut holds, mut held) = (Vec::new(), None);
     let status = loop {
-        let free = match connection.begin_with("BEGIN IMMEDIATE").await {
-            Ok(free) => free.rollback().await.is_ok(),
-            Err(_) => false,
-        };
+        // SQLite makes the file with the first connection.
+        let shared = File::open(&shared).ok();
+        let holder = shared.and_then(|shared| fcntl_getlk(shared, &lock).unwrap()?.pid);
+        let holder = holder.filter(|holder| [own, server].contains(holder));
         let now = Instant::now();
-        if !free {
-            held_since.get_or_insert(now);
-        } else if let Some(since) = held_since.take() {
-            holds.push(now.duration_since(since));
-        }
+        held = match (held, holder) {
+            (Some((before, since)), Some(holder)) if before == holder => Some((before, since)),
+            (before, holder) => {
+                holds.extend(before.map(|(_, since)| now.duration_since(since)));
+                holder.map(|holder| (holder, now))
+            }
+        };
         if let Some(status) = command.try_wait().unwrap() {
             break status;
         }
-        sleep(LOOK).await;
+        sleep(LOOK);
     };
     assert!(status.success(), "{words:?}: {status}");
-    connection.close().await.unwrap();
     holds.sort();
     (begun.elapsed(), holds)
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Pid;
+
 /// This crate's binary.
 pub const OWN: &str = env!("CARGO_BIN_EXE_mattermost-telemetry");
 
@@ -59,6 +61,10 @@ impl Server {
             }
         }
         panic!("the server did not start");
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
     }
 
     /// A figure of /proc/PID/status in MB: `VmRSS` is the present, `VmHWM` the highest.

@@ -79,6 +79,7 @@ async fn correct(
 ) -> sqlx::Result<u64> {
     let corrections = unfinished(connection).await?;
     let mut corrected = 0;
+    pace.begin_rows();
     for unfinished in &corrections {
         let mut position = unfinished.position;
         while position < unfinished.correction.last_report {

@@ -117,6 +117,7 @@ pub async fn correct_days(
         .fetch_one(&mut *connection)
         .await?;
     let (mut last, mut corrected) = (0, 0);
+    pace.begin_rows();
     while last < wrong {
         let begun = Instant::now();
         let (rows, until) = (pace.rows(), wrong.min(last + pace.limit()));

@@ -297,6 +297,7 @@ async fn quarantines(
 /// Indexes the reports that came meanwhile, so that the server has few of them to index at once.
 async fn index_in_steps(open: &mut Open, now: Hour, pace: &mut Pace) -> sqlx::Result<()> {
     let (last, mut indexed) = open.indexable(now).await?;
+    pace.begin_rows();
     while indexed < last {
         let (begun, rows, limit) = (Instant::now(), pace.rows(), pace.limit());
         // Numbers have gaps, where reports are in quarantine.

@@ -22,6 +22,8 @@ const REST: Duration = Duration::from_millis(12);
 const LOOK: Duration = Duration::from_millis(1);
 /// Rows of a step, at least and at most.
 const ROWS: (usize, usize) = (16, 5_000);
+/// Rows of the first step.
+const FIRST_ROWS: usize = 32;
 /// Latest steps that are remembered. Some of them waited for a server, the quickest of them did not.
 const REMEMBERED: usize = 8;
 
@@ -52,7 +54,7 @@ impl Pace {
 
     /// For a job beside a server of another process, whose reports wait as long as a step takes.
     pub fn beside_strangers() -> Self {
-        Self { rows: 32, others: Others::Strangers, latest: VecDeque::new() }
+        Self { rows: FIRST_ROWS, others: Others::Strangers, latest: VecDeque::new() }
     }
 
     /// For a job beside the server of this process.
@@ -65,6 +67,14 @@ impl Pace {
     #[cfg(test)]
     pub fn with_rows(self, rows: usize) -> Self {
         Self { rows, ..self }
+    }
+
+    /// Begins with rows of another kind: what one of them takes is not known.
+    pub fn begin_rows(&mut self) {
+        if !self.is_alone() {
+            self.rows = FIRST_ROWS;
+            self.latest.clear();
+        }
     }
 
     /// True for a job that holds the database alone.
@@ -95,6 +105,7 @@ impl Pace {
             i64,
         ) -> BoxFuture<'c, sqlx::Result<()>>,
     ) -> sqlx::Result<()> {
+        self.begin_rows();
         while after < last {
             let (begun, rows) = (Instant::now(), self.rows);
             let until = last.min(after + self.limit());
@@ -170,6 +181,11 @@ mod tests {
             pace.adapt(Duration::ZERO, 100);
         }
         assert_eq!(pace.rows(), ROWS.1);
+        // Quick rows say nothing of those of another table.
+        pace.begin_rows();
+        assert_eq!(pace.rows(), FIRST_ROWS);
+        pace.adapt(HOLD, FIRST_ROWS);
+        assert_eq!(pace.rows(), FIRST_ROWS);
     }
 
     /// Time for which a job of a hundred steps of 8 ms rests; `on_step` is what a server does during one.

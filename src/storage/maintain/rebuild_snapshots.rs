@@ -140,6 +140,7 @@ async fn replay(
     let (end, now, mut after) = (now, now.number(), last);
     let (mut changes, mut fleet) = (Changes::new(), Fleet::default());
     let mut made = Vec::new();
+    pace.begin_rows();
     let mut hour = changes.next_hour(connection).await?;
     while hour <= now {
         while let Some(change) = changes.next_until(hour, connection).await? {

@@ -189,6 +189,7 @@ impl Found {
         pace: &mut Pace,
     ) -> sqlx::Result<()> {
         let mut changes = self.changes().into_iter().peekable();
+        pace.begin_rows();
         while changes.peek().is_some() {
             let begun = Instant::now();
             let mut step = CalendarCounts::default();

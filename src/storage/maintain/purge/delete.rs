@@ -30,6 +30,7 @@ pub async fn delete(
         let last = indexed(connection).await?;
         match_reports(connection, &selection, 0, last).await?;
         let mut position = 0;
+        pace.begin_rows();
         loop {
             let reports = matched_after(connection, position, pace.limit()).await?;
             let Some(&last) = reports.last() else { break };
@@ -102,6 +103,7 @@ async fn delete_quarantined(
     purge: &Purge,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
+    pace.begin_rows();
     loop {
         let begun = Instant::now();
         let found: Vec<(i64, i64)> = sqlx::query_as(

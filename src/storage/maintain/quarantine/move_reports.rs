@@ -20,6 +20,7 @@ pub async fn move_out(
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     let mut position = quarantine.position;
+    pace.begin_rows();
     loop {
         let reports = matched_after(connection, position, pace.limit()).await?;
         let Some(&last) = reports.last() else { return Ok(()) };
@@ -71,6 +72,7 @@ pub async fn move_back(
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     let mut position = quarantine.position;
+    pace.begin_rows();
     loop {
         let begun = Instant::now();
         let limit = pace.limit();
@@ -137,6 +139,7 @@ pub async fn forget(
     quarantine: &Quarantine,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
+    pace.begin_rows();
     loop {
         let begun = Instant::now();
         let (rows, limit) = (pace.rows(), pace.limit());

@@ -67,6 +67,7 @@ pub async fn move_counts_out(
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
     find_profiles(connection, &quarantine.selection).await?;
+    pace.begin_rows();
     loop {
         let begun = Instant::now();
         let hours = find(connection, &quarantine.selection, pace.limit()).await?;
@@ -126,6 +127,7 @@ pub async fn move_counts_back(
     quarantine: &Quarantine,
     pace: &mut Pace,
 ) -> sqlx::Result<()> {
+    pace.begin_rows();
     loop {
         let begun = Instant::now();
         let limit = pace.limit();

@@ -30,6 +30,7 @@ pub async fn relabel(open: &mut Open, pace: &mut Pace) -> sqlx::Result<i64> {
     let known = profiles::after(&mut open.connection, 0).await?;
     let mut last = 0;
     let mut moved = 0;
+    pace.begin_rows();
     loop {
         let rows: Vec<(i64, i64, String, String)> = sqlx::query_as(
             "SELECT labelled.report, reports.profile, dimension, value
