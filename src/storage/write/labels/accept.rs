@@ -68,21 +68,26 @@ impl Open {
 
 impl Labels {
     /// Keeps values of reports that count as `other`, as far as there is room: each with the number of
-    /// reports stored after its own, and the instance.
+    /// reports stored after its own, and the instance. Those of a report follow each other.
     pub async fn note_unproven<'a>(
         &mut self,
         connection: &mut SqliteConnection,
         values: impl Iterator<Item = (usize, String, Dimension, &'a Value)>,
     ) -> sqlx::Result<()> {
-        let rows = sqlx::query_scalar!("SELECT count(*) FROM unproven_values")
-            .fetch_one(connection)
-            .await?;
-        let room = self.limits.unproven.saturating_sub(usize::try_from(rows).unwrap_or(0));
-        self.changes.unproven.extend(values.take(room).map(
-            |(later, instance, dimension, value)| {
-                (later, instance, dimension.name(), value.to_string())
-            },
-        ));
+        self.room = None;
+        self.count_room(connection).await?;
+        let mut latest = None;
+        for (later, instance, dimension, value) in values {
+            let is_kept = match latest {
+                Some((report, is_kept)) if report == later => is_kept,
+                _ => self.take_room(),
+            };
+            latest = Some((later, is_kept));
+            if is_kept {
+                let row = (later, instance, dimension.name(), value.to_string());
+                self.changes.unproven.push(row);
+            }
+        }
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ pub struct Limits {
     releases: usize,
     /// Proven values of a dimension, without releases.
     proven: usize,
-    /// Rows of `unproven_values`.
+    /// Reports with rows in `unproven_values`.
     unproven: usize,
 }
 
@@ -59,8 +59,9 @@ pub struct Labels {
     evidence: HashMap<(Dimension, Value), Evidence>,
     /// SQLite's count of commits by other processes, when the labels were read.
     version: i64,
-    /// Rows that `unproven_values` can take.
-    room: usize,
+    /// Reports whose values `unproven_values` can take; `None` where they are not counted. Those that this
+    /// process deletes make room when another connection has written, which the server's do each minute.
+    room: Option<usize>,
     pub changes: Changes,
 }
 
@@ -155,6 +156,7 @@ impl Labels {
         if changed {
             self.read(connection).await?;
             self.evidence.clear();
+            self.room = None;
             self.version = version;
         }
         let mut wanted = Vec::new();
@@ -213,22 +215,37 @@ impl Labels {
             let seen = Seen { instance: row.instance, day: row.day };
             self.evidence.entry((dimension, value)).or_default().add(&seen);
         }
-        let rows = sqlx::query_scalar!("SELECT count(*) FROM unproven_values")
-            .fetch_one(connection)
-            .await?;
-        self.room = self.limits.unproven.saturating_sub(usize::try_from(rows).unwrap_or(0));
+        self.count_room(connection).await
+    }
+
+    /// Counts the reports with rows in `unproven_values`, unless that is known.
+    async fn count_room(&mut self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        if self.room.is_none() {
+            let kept = sqlx::query_scalar!("SELECT count(DISTINCT report) FROM unproven_values")
+                .fetch_one(connection)
+                .await?;
+            let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+            self.room = Some(self.limits.unproven.saturating_sub(kept));
+        }
         Ok(())
+    }
+
+    /// Takes the room of a report. Returns whether there was any.
+    fn take_room(&mut self) -> bool {
+        let left = self.room.and_then(|room| room.checked_sub(1));
+        self.room = left.or(self.room);
+        left.is_some()
     }
 
     /// The profile that a report counts as. `later` is the number of reports after it in its batch.
     pub fn apply(&mut self, profile: &Profile, seen: &Seen, later: usize) -> Profile {
+        let mut is_kept = None;
         Profile::new(|dimension| {
             let value = profile.get(dimension);
             if self.has_label(dimension, value, seen) {
                 return value.clone();
             }
-            if self.room > 0 {
-                self.room -= 1;
+            if *is_kept.get_or_insert_with(|| self.take_room()) {
                 let row = (later, seen.instance.clone(), dimension.name(), value.to_string());
                 self.changes.unproven.push(row);
             }

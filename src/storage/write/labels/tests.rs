@@ -66,16 +66,18 @@ struct Model {
     seen: BTreeMap<(&'static str, String), Seen>,
     accepted: [BTreeSet<String>; 2],
     on_trust: Vec<String>,
+    /// Reports whose values are kept.
     unproven: usize,
 }
 
 impl Model {
-    fn label(&mut self, place: usize, report: &Report, now: Timestamp) -> String {
+    /// The label of a report's value; `None` for one that counts as `other`.
+    fn label(&mut self, place: usize, report: &Report, now: Timestamp) -> Option<String> {
         let dimension = VARIED[place];
         let value = report.profile.get(dimension).to_string();
         let known = ["linux", "unknown", "other"].contains(&value.as_str());
         if known || self.accepted[place].contains(&value) {
-            return value;
+            return Some(value);
         }
         let seen = self.seen.entry((dimension.name(), value.clone())).or_default();
         seen.0.insert(report.instance_id.to_string());
@@ -101,10 +103,9 @@ impl Model {
         } else if !trusted && release && releases < LIMITS.releases {
             self.on_trust.push(value.clone());
         } else if !trusted {
-            self.unproven = (self.unproven + 1).min(LIMITS.unproven);
-            return OTHER.to_owned();
+            return None;
         }
-        value
+        Some(value)
     }
 
     /// Releases with a label.
@@ -146,17 +147,17 @@ async fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 writer.notice_labels().await.unwrap();
                 writer.store(now, &batch).await.unwrap();
                 for report in &batch {
-                    let counted = [0, 1].map(|place| {
-                        let before = model.unproven;
-                        let label = model.label(place, report, now);
-                        if model.unproven > before {
-                            let value = report.profile.get(VARIED[place]).to_string();
-                            let number = i64::try_from(labels.len() + 1).unwrap();
-                            linked.push((number, VARIED[place].name().to_owned(), value));
-                        }
-                        label
-                    });
-                    labels.push(counted);
+                    let counted = [0, 1].map(|place| model.label(place, report, now));
+                    let number = i64::try_from(labels.len() + 1).unwrap();
+                    let is_kept = model.unproven < LIMITS.unproven;
+                    let mut unproven =
+                        counted.iter().zip(VARIED).filter(|(label, _)| label.is_none());
+                    linked.extend(unproven.clone().filter(|_| is_kept).map(|(_, dimension)| {
+                        let value = report.profile.get(dimension).to_string();
+                        (number, dimension.name().to_owned(), value)
+                    }));
+                    model.unproven += usize::from(is_kept && unproven.next().is_some());
+                    labels.push(counted.map(|label| label.unwrap_or_else(|| OTHER.to_owned())));
                 }
             }
             Step::Hours(hours) => now += SignedDuration::from_hours(hours),
@@ -243,21 +244,22 @@ async fn a_proven_release_displaces_an_unproven_one() {
 #[tokio::test]
 async fn a_hundred_thousand_unproven_reports_are_kept_and_no_more() {
     let (_folder, database, mut writer, now) = fresh().await;
-    let rows = async || -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM unproven_values")
+    let rows = async || -> (i64, i64) {
+        sqlx::query_as("SELECT count(DISTINCT report), count(*) FROM unproven_values")
             .fetch_one(&mut *database.reader().await.unwrap())
             .await
             .unwrap()
     };
     let batches = (0..20).map(|batch| {
-        (0..5000).map(|n| report(1, "v11.0.0", &format!("os {batch} {n}"))).collect::<Vec<_>>()
+        // Values of two fields, which are those of one report.
+        (0..5000).map(|n| report(1, "main", &format!("os {batch} {n}"))).collect::<Vec<_>>()
     });
     for batch in batches {
         writer.store(now, &batch).await.unwrap();
     }
-    assert_eq!(rows().await, 100_000);
+    assert_eq!(rows().await, (100_000, 200_000));
     writer.store(now, &[report(1, "v11.0.0", "late"), report(2, "nightly", "late")]).await.unwrap();
-    assert_eq!(rows().await, 100_000);
+    assert_eq!(rows().await, (100_000, 200_000));
     // A value can be proven all the same, and what is well known is told apart.
     let next = now + SignedDuration::from_hours(24);
     let late = [report(3, "v11.0.0", "late"), report(3, "v11.0.0", "linux")];
