@@ -59,8 +59,8 @@ pub struct Labels {
     evidence: HashMap<(Dimension, Value), Evidence>,
     /// SQLite's count of commits by other processes, when the labels were read.
     version: i64,
-    /// Reports whose values `unproven_values` can take; `None` where they are not counted. Those that this
-    /// process deletes make room when another connection has written, which the server's do each minute.
+    /// Reports whose values `unproven_values` can take; `None` where they are not counted. A report that was deleted
+    /// makes room when another connection has written, such as the one that closes hours.
     room: Option<usize>,
     pub changes: Changes,
 }
