@@ -50,12 +50,6 @@ impl Site {
     }
 }
 
-/// Number that a tile shows, without the spelling of the browser's language.
-async fn tile(browser: &Browser, id: &str) -> u64 {
-    let number = browser.of(&format!("#{id} .number data"), "return Number(element.value)").await;
-    number.as_u64().unwrap()
-}
-
 /// The sum of a column of the table below a chart.
 async fn sum(browser: &Browser, id: &str) -> u64 {
     let script = format!(
@@ -81,8 +75,8 @@ async fn the_first_report_appears_by_itself() {
     let output = Command::new("sh").args(["-c", &line]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     browser.find("#starts").await;
-    assert_eq!(tile(&browser, "starts").await, 1);
-    assert_eq!(tile(&browser, "instances").await, 1);
+    assert_eq!(browser.tile("starts").await, 1);
+    assert_eq!(browser.tile("instances").await, 1);
     browser.assert_quiet(&site.server.url("")).await;
 }
 
@@ -94,17 +88,17 @@ async fn a_range_changes_what_is_drawn_and_agrees_with_json() {
     browser.open(&site.server, "/").await;
     let chart = "return document.querySelector('#starts-over-time svg').outerHTML";
     let by_default = browser.run(chart).await;
-    assert_eq!(tile(&browser, "starts").await, sum(&browser, "starts-over-time").await);
+    assert_eq!(browser.tile("starts").await, sum(&browser, "starts-over-time").await);
 
     let active = site.json("/stats/active").await;
     for (row, window) in active.as_array().unwrap().iter().zip(["24h", "7d", "30d"]) {
-        let shown = tile(&browser, &format!("active-{window}")).await;
+        let shown = browser.tile(&format!("active-{window}")).await;
         assert_eq!(row["active_instances"], json!(shown), "{window}");
-        let shown = tile(&browser, &format!("returning-{window}")).await;
+        let shown = browser.tile(&format!("returning-{window}")).await;
         assert_eq!(row["returning_instances"], json!(shown), "{window}");
     }
     let metrics = site.json("/metrics").await;
-    assert_eq!(metrics["unique_instances"], json!(tile(&browser, "instances").await));
+    assert_eq!(metrics["unique_instances"], json!(browser.tile("instances").await));
 
     browser.client.find(Locator::LinkText("7 days")).await.unwrap().click().await.unwrap();
     browser.until("return location.search === '?range=7d'").await;
@@ -112,17 +106,17 @@ async fn a_range_changes_what_is_drawn_and_agrees_with_json() {
     let week = site.json("/stats/timeseries?interval=day").await;
     let days = week.as_array().unwrap();
     let last_seven = Value::from(days[days.len() - 7..].to_vec());
-    assert_eq!(tile(&browser, "starts").await, total(&last_seven, "starts"));
+    assert_eq!(browser.tile("starts").await, total(&last_seven, "starts"));
     assert_eq!(sum(&browser, "starts-over-time").await, total(&last_seven, "starts"));
 
     browser.client.find(Locator::LinkText("all time")).await.unwrap().click().await.unwrap();
     browser.until("return location.search === '?range=all'").await;
-    assert_eq!(metrics["total_deployments"], json!(tile(&browser, "starts").await));
+    assert_eq!(metrics["total_deployments"], json!(browser.tile("starts").await));
 
     // The back button works.
     browser.client.back().await.unwrap();
     browser.until("return location.search === '?range=7d'").await;
-    assert_eq!(tile(&browser, "starts").await, total(&last_seven, "starts"));
+    assert_eq!(browser.tile("starts").await, total(&last_seven, "starts"));
     browser.assert_quiet(&site.server.url("")).await;
 }
 
@@ -138,17 +132,17 @@ async fn filters_change_what_is_drawn_and_agree_with_json() {
     let field = browser.find("input[name=version]").await;
     field.send_keys(&format!("{}\n", version.trim_start_matches('v'))).await.unwrap();
     browser.until("return new URLSearchParams(location.search).get('version') !== null").await;
-    assert_eq!(versions[0]["count"], json!(tile(&browser, "starts").await));
-    assert_eq!(sum(&browser, "starts-over-time").await, tile(&browser, "starts").await);
+    assert_eq!(versions[0]["count"], json!(browser.tile("starts").await));
+    assert_eq!(sum(&browser, "starts-over-time").await, browser.tile("starts").await);
     let by_version = site.json("/stats/active?by=image_version").await;
     let rows = by_version.as_array().unwrap();
     let month = rows.iter().find(|row| row["value"] == *version && row["window"] == "30d").unwrap();
-    assert_eq!(month["active_instances"], json!(tile(&browser, "active-30d").await));
+    assert_eq!(month["active_instances"], json!(browser.tile("active-30d").await));
 
     let architectures = site.json("/stats/architecture").await;
     let architecture = architectures[0]["architecture"].as_str().unwrap().to_owned();
     browser.open(&site.server, &format!("/?range=all&architecture={architecture}")).await;
-    assert_eq!(architectures[0]["count"], json!(tile(&browser, "starts").await));
+    assert_eq!(architectures[0]["count"], json!(browser.tile("starts").await));
     // A range keeps the filter.
     browser.client.find(Locator::LinkText("90 days")).await.unwrap().click().await.unwrap();
     browser.until("return location.search.includes('range=90d')").await;
@@ -178,6 +172,7 @@ async fn everything_can_be_read_without_a_script() {
     // Ranges are links, and filters a form.
     browser.client.find(Locator::LinkText("24 hours")).await.unwrap().click().await.unwrap();
     browser.until("return location.search === '?range=24h'").await;
+    assert_eq!(browser.path().await, "/?range=24h");
     browser.find("input[name=architecture]").await.send_keys("arm64\n").await.unwrap();
     browser.until("return location.search.includes('architecture=arm64')").await;
     browser.find("#starts").await;
@@ -247,6 +242,6 @@ async fn a_year_is_complete_within_a_second_on_a_slow_phone() {
     }
     times.sort_by(f64::total_cmp);
     println!("complete on a slow phone after {times:.0?} ms");
-    // What else this machine does only adds to the time.
-    assert!((LEAST_MS..LIMIT_MS).contains(&times[0]), "{times:?}");
+    let median = times[VIEWS / 2];
+    assert!((LEAST_MS..LIMIT_MS).contains(&median), "{times:?}");
 }

@@ -131,8 +131,8 @@ impl Browser {
         assert!(shown, "{script}\n{}", self.text("body").await);
     }
 
-    /// What a script makes of the first of such elements, as `element`. In one step: the page replaces its
-    /// content when it refreshes itself.
+    /// Value that a script returns of the first of such elements, its `element`. In one step: the page replaces
+    /// its content when it refreshes itself.
     pub async fn of(&self, selector: &str, script: &str) -> Value {
         self.find(selector).await;
         let selector = json!(selector);
@@ -142,6 +142,12 @@ impl Browser {
     /// The visible text below an element.
     pub async fn text(&self, selector: &str) -> String {
         self.of(selector, "return element.innerText").await.as_str().unwrap().to_owned()
+    }
+
+    /// Number that a tile shows, without the spelling of the browser's language.
+    pub async fn tile(&self, id: &str) -> u64 {
+        let number = self.of(&format!("#{id} .number data"), "return Number(element.value)").await;
+        number.as_u64().unwrap()
     }
 
     async fn extension(&self, path: &'static str, body: Value) -> Value {

@@ -107,7 +107,7 @@ impl Client {
         self.folder.path().join(name)
     }
 
-    /// What is kept on the volume.
+    /// Content of the file on the volume.
     pub fn kept(&self) -> Option<String> {
         std::fs::read_to_string(self.path("data/.telemetry-id")).ok()
     }
@@ -152,7 +152,7 @@ impl Client {
         command
     }
 
-    /// What a run prints that ends by itself.
+    /// Output of a run that ends by itself.
     pub fn output(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         assert!(output.status.success(), "{:?}: {output:?}", self.shell);

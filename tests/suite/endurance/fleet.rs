@@ -54,7 +54,7 @@ pub struct Fleet {
     reading: JoinSet<()>,
 }
 
-/// What came of it.
+/// Outcome of its reports.
 #[derive(Debug)]
 pub struct Reported {
     /// Reports that were acknowledged.

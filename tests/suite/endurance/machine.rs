@@ -181,7 +181,7 @@ impl Machine {
         number.unwrap_or_else(|| panic!("{printed}"))
     }
 
-    /// Whether the recount of a database agrees, and what it prints.
+    /// Verdict of the recount of a database, and its output.
     pub async fn verify(&self, database: &str) -> (bool, String) {
         self.run(&["verify", "--database-url", &format!("sqlite://{database}")]).await
     }
