@@ -48,7 +48,9 @@ pub fn to_id(key: &[u8]) -> String {
         if form == AS_UUID && HYPHENS.contains(&id.len()) {
             id.push('-');
         }
-        let _ = write!(id, "{byte:02x}");
+        for digit in [byte >> 4, byte & 15] {
+            id.extend(char::from_digit(digit.into(), 16));
+        }
     }
     id
 }
