@@ -4,6 +4,7 @@
 //! writers of their own; their transactions are short, since one waits for the other. Any number of readers
 //! see the last commit (`read`), and wait for no writer in WAL mode. `migrations/` describes the tables.
 
+mod bundle;
 mod calendar;
 mod error;
 mod instance_key;

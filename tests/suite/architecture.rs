@@ -22,6 +22,7 @@ const FLOORS: [&[&str]; 9] = [
 /// The same within `storage`. Its root file wires the rest, and each of them may name it.
 const STORAGE_FLOORS: [&[&str]; 5] = [
     &[
+        "bundle",
         "calendar",
         "error",
         "instance_key",

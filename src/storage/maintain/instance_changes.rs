@@ -10,8 +10,9 @@
 
 use std::{collections::BTreeMap, mem};
 
-use sqlx::{Connection as _, FromRow, Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Connection as _, FromRow, SqliteConnection};
 
+use super::history::{History, Report};
 use crate::{
     domain::{Hour, Window, day_of_ms},
     storage::{
@@ -20,40 +21,14 @@ use crate::{
     },
 };
 
-/// Rows that are read together.
-const ROWS: i64 = 5_000;
+/// Instances that are read together.
+const INSTANCES: i64 = 5_000;
 /// Bytes of changes that are held in memory. More of them are stored in parts.
 const HELD: usize = 2 << 20;
 
 /// Changes of the counts of a profile at the end of an hour: those of each window, of the returning
 /// ones within each, and of all instances and all returning ones.
 pub type Changes = [i32; 8];
-
-/// One report in the history of its instance.
-#[derive(Debug)]
-struct Report {
-    instance: Vec<u8>,
-    received_at: i64,
-    id: i64,
-    profile: i64,
-    first_seen: Option<i64>,
-    days_seen: Option<i64>,
-}
-
-/// Columns are taken by their places in the statement of [`store`]: names would be looked up for each row, and the types
-/// of its values compared.
-impl FromRow<'_, SqliteRow> for Report {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Ok(Self {
-            instance: row.try_get_unchecked(0)?,
-            received_at: row.try_get_unchecked(1)?,
-            id: row.try_get_unchecked(2)?,
-            profile: row.try_get_unchecked(3)?,
-            first_seen: row.try_get_unchecked(4)?,
-            days_seen: row.try_get_unchecked(5)?,
-        })
-    }
-}
 
 /// An instance of which no report is left.
 #[derive(Debug, FromRow)]
@@ -87,31 +62,22 @@ pub async fn store(
     let last_pruned = Hour::of_ms(pruned_until - 1).number();
     let mut sums = Sums::new(hourly_from, now, last_pruned);
     let (mut life, mut days) = (Life::default(), DaysOfInstance::default());
-    let (mut instance, mut received_at, mut id) = (Vec::new(), i64::MIN, i64::MIN);
+    let (mut history, mut instance) = (History::new(), Vec::new());
     loop {
-        let reports: Vec<Report> = sqlx::query_as(
-            "SELECT instance, received_at, id, profile, first_seen, days_seen FROM temp.history
-             WHERE (instance, received_at, id) > (?, ?, ?)
-             ORDER BY instance, received_at, id LIMIT ?",
-        )
-        .bind(&instance)
-        .bind(received_at)
-        .bind(id)
-        .bind(ROWS)
-        .fetch_all(&mut *connection)
-        .await?;
-        let Some(last) = reports.last() else {
+        let reports = history.next(connection).await?;
+        if reports.is_empty() {
             break;
-        };
-        (received_at, id) = (last.received_at, last.id);
+        }
         // Those without a date are in no history yet.
-        for report in reports.into_iter().filter(|report| report.received_at >= 0) {
+        for report in reports.iter().filter(|report| report.received_at >= 0) {
             let same = report.instance == instance;
-            life.pass(same, &report, &mut sums);
+            life.pass(same, report, &mut sums);
             if let Some(counts) = calendar.as_deref_mut() {
                 days.pass(same, day_of_ms(report.received_at), report.first_seen, counts);
             }
-            instance = report.instance;
+            if !same {
+                report.instance.clone_into(&mut instance);
+            }
         }
         if sums.held >= HELD {
             sums.store(connection).await?;
@@ -156,7 +122,7 @@ async fn add_gone(connection: &mut SqliteConnection, sums: &mut Sums) -> sqlx::R
              ORDER BY id LIMIT ?",
         )
         .bind(&last)
-        .bind(ROWS)
+        .bind(INSTANCES)
         .fetch_all(&mut *connection)
         .await?;
         for instance in &instances {
@@ -214,7 +180,7 @@ struct Pruned {
 
 impl Life {
     /// Goes on to the next report, of the same instance or of another one.
-    fn pass(&mut self, same: bool, report: &Report, sums: &mut Sums) {
+    fn pass(&mut self, same: bool, report: &Report<'_>, sums: &mut Sums) {
         let hour = Hour::of_ms(report.received_at).number();
         let day = hour.div_euclid(24);
         let mut first = false;

@@ -7,6 +7,7 @@ mod copy;
 mod copy_reports;
 mod correct;
 mod count_changes;
+mod history;
 mod import;
 mod index_in_bulk;
 mod instance_changes;

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use sha2::{Digest as _, Sha256};
-use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use crate::{
     domain::{Dimension, Report, ReportBody, Value},
-    storage::write::RowKey,
+    storage::{bundle::Bundle, write::RowKey},
 };
 
 /// A row that was read: the report that it is, and its identity.
@@ -29,57 +28,57 @@ pub struct SourceRow {
     pub unproven: BTreeMap<Dimension, Value>,
 }
 
-/// Columns of a [`Row`], but for its place.
-pub const COLUMNS: &str = "id,
-    CAST(instance_id AS BLOB) AS instance_id,
-    CAST(image_version AS BLOB) AS image_version,
-    CAST(architecture AS BLOB) AS architecture,
-    CAST(container_runtime AS BLOB) AS container_runtime,
-    CAST(startup_time_ms AS INTEGER) AS startup_time_ms,
-    CAST(db_type AS BLOB) AS db_type,
-    CAST(telemetry_version AS BLOB) AS telemetry_version,
-    CAST(created_at AS BLOB) AS created_at";
+/// A [`Row`] in a [`Bundle`]; before it comes its place.
+pub const BUNDLED: &str = "id, ' ',
+    octet_length(instance_id), ':', instance_id,
+    octet_length(image_version), ':', image_version,
+    octet_length(architecture), ':', architecture,
+    octet_length(container_runtime), ':', container_runtime,
+    CAST(startup_time_ms AS INTEGER), ' ',
+    octet_length(db_type), ':', db_type,
+    octet_length(telemetry_version), ':', telemetry_version,
+    octet_length(created_at), ':', created_at";
 
 /// A row of the reference server's table. Its columns were declared without STRICT, so each may
 /// hold a value of any type: texts are read as bytes.
-#[derive(Debug)]
-pub struct Row {
+#[derive(Debug, PartialEq)]
+pub struct Row<'a> {
     /// Its place in the table that it is read from.
     pub place: i64,
     id: i64,
-    instance_id: Option<Vec<u8>>,
-    image_version: Option<Vec<u8>>,
-    architecture: Option<Vec<u8>>,
-    container_runtime: Option<Vec<u8>>,
+    instance_id: Option<&'a [u8]>,
+    image_version: Option<&'a [u8]>,
+    architecture: Option<&'a [u8]>,
+    container_runtime: Option<&'a [u8]>,
     startup_time_ms: Option<i64>,
-    db_type: Option<Vec<u8>>,
-    telemetry_version: Option<Vec<u8>>,
-    created_at: Option<Vec<u8>>,
+    db_type: Option<&'a [u8]>,
+    telemetry_version: Option<&'a [u8]>,
+    created_at: Option<&'a [u8]>,
 }
 
-/// Columns are taken by their places in [`COLUMNS`], after which comes the place of the row: names would be looked up for
-/// each row, and the types of its values compared.
-impl FromRow<'_, SqliteRow> for Row {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl<'a> Row<'a> {
+    /// The next row of a bundle.
+    ///
+    /// # Errors
+    /// The bundle is not one of [`BUNDLED`].
+    pub fn take(bundle: &mut Bundle<'a>) -> sqlx::Result<Self> {
         Ok(Self {
-            id: row.try_get_unchecked(0)?,
-            instance_id: row.try_get_unchecked(1)?,
-            image_version: row.try_get_unchecked(2)?,
-            architecture: row.try_get_unchecked(3)?,
-            container_runtime: row.try_get_unchecked(4)?,
-            startup_time_ms: row.try_get_unchecked(5)?,
-            db_type: row.try_get_unchecked(6)?,
-            telemetry_version: row.try_get_unchecked(7)?,
-            created_at: row.try_get_unchecked(8)?,
-            place: row.try_get_unchecked(9)?,
+            place: bundle.some_number()?,
+            id: bundle.some_number()?,
+            instance_id: bundle.bytes()?,
+            image_version: bundle.bytes()?,
+            architecture: bundle.bytes()?,
+            container_runtime: bundle.bytes()?,
+            startup_time_ms: bundle.number()?,
+            db_type: bundle.bytes()?,
+            telemetry_version: bundle.bytes()?,
+            created_at: bundle.bytes()?,
         })
     }
-}
 
-impl Row {
     /// The report, at the time of the row `before` if it has none.
     pub fn into_source_row(self, before: i64) -> SourceRow {
-        let created = text(self.created_at.as_deref()).as_deref().and_then(created_at);
+        let created = text(self.created_at).as_deref().and_then(created_at);
         let (number, key) = (self.id, self.key(created));
         let salvaged = self.body().salvage();
         SourceRow {
@@ -100,8 +99,8 @@ impl Row {
     fn key(&self, created: Option<Timestamp>) -> RowKey {
         let mut hash = Sha256::new();
         hash.update(self.id.to_le_bytes());
-        for field in [&self.created_at, &self.instance_id] {
-            let field = field.as_deref().unwrap_or_default();
+        for field in [self.created_at, self.instance_id] {
+            let field = field.unwrap_or_default();
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field);
         }
@@ -112,14 +111,14 @@ impl Row {
 
     fn body(&self) -> ReportBody {
         ReportBody {
-            instance_id: text(self.instance_id.as_deref()),
-            image_version: text(self.image_version.as_deref()),
-            architecture: text(self.architecture.as_deref()),
+            instance_id: text(self.instance_id),
+            image_version: text(self.image_version),
+            architecture: text(self.architecture),
             os: None, // The reference server threw it away.
-            container_runtime: text(self.container_runtime.as_deref()),
+            container_runtime: text(self.container_runtime),
             startup_time_ms: self.startup_time_ms,
-            db_type: text(self.db_type.as_deref()),
-            telemetry_version: text(self.telemetry_version.as_deref()),
+            db_type: text(self.db_type),
+            telemetry_version: text(self.telemetry_version),
             timestamp: None,
             event: None,
             report_id: None,
@@ -140,4 +139,87 @@ pub fn created_at(text: &str) -> Option<Timestamp> {
             .ok()
             .map(|at| at.timestamp())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    const TEXTS: [&str; 7] = [
+        "instance_id",
+        "image_version",
+        "architecture",
+        "container_runtime",
+        "db_type",
+        "telemetry_version",
+        "created_at",
+    ];
+
+    /// A value of any type, as a literal of SQL.
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("NULL".to_owned()),
+            any::<i64>().prop_map(|number| number.to_string()),
+            any::<f32>().prop_map(|number| format!("CAST('{number}' AS REAL)")),
+            vec(any::<u8>(), 0..9).prop_map(|bytes| format!("x'{}'", hex(&bytes))),
+            // A text may have bytes that no text of Rust has.
+            vec(any::<u8>(), 0..9).prop_map(|bytes| format!("CAST(x'{}' AS TEXT)", hex(&bytes))),
+            "[ -&(-~]{0,9}".prop_map(|text| format!("'{text}'")),
+        ]
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    }
+
+    /// Reads the row out of a bundle, and column by column.
+    async fn check(values: Vec<String>, startup: String) -> Result<(), TestCaseError> {
+        let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        let (columns, values) = (TEXTS.join(", "), values.join(", "));
+        let setup = format!(
+            "CREATE TABLE deployments (id INTEGER PRIMARY KEY, startup_time_ms, {columns});
+             INSERT INTO deployments (startup_time_ms, {columns}) VALUES ({startup}, {values})"
+        );
+        sqlx::raw_sql(AssertSqlSafe(setup)).execute(&mut connection).await.unwrap();
+
+        let select = format!("SELECT CAST(concat(id, ' ', {BUNDLED}) AS BLOB) FROM deployments");
+        let bundle: Vec<u8> =
+            sqlx::query_scalar(AssertSqlSafe(select)).fetch_one(&mut connection).await.unwrap();
+        let mut bundle = Bundle::new(Some(&bundle));
+        let row = Row::take(&mut bundle).unwrap();
+        prop_assert!(bundle.is_empty());
+
+        let texts = TEXTS.map(|column| format!("CAST({column} AS BLOB)")).join(", ");
+        let select = format!("SELECT CAST(startup_time_ms AS INTEGER), {texts} FROM deployments");
+        let stored = sqlx::query(AssertSqlSafe(select)).fetch_one(&mut connection).await.unwrap();
+        let bytes: Vec<Option<&[u8]>> = (1..=TEXTS.len()).map(|place| stored.get(place)).collect();
+        let expected = Row {
+            place: 1,
+            id: 1,
+            startup_time_ms: stored.get(0),
+            instance_id: bytes[0],
+            image_version: bytes[1],
+            architecture: bytes[2],
+            container_runtime: bytes[3],
+            db_type: bytes[4],
+            telemetry_version: bytes[5],
+            created_at: bytes[6],
+        };
+        prop_assert_eq!(row, expected);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_of_any_types_comes_out_of_a_bundle(
+            values in vec(value(), TEXTS.len()), startup in value()
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(check(values, startup))?;
+        }
+    }
 }

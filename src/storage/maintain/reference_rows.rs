@@ -1,20 +1,22 @@
 //! The rows of a reference server's table, in the order in which they are copied.
 
-use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{
     import::sort_on_disk,
-    reference_row::{COLUMNS, Row, SourceRow, created_at, text},
+    reference_row::{BUNDLED, Row, SourceRow, created_at, text},
 };
-use crate::storage::{DISK_FULL, sqlite_code};
+use crate::storage::{DISK_FULL, bundle::Bundle, sqlite_code};
 
 /// Rows whose times are compared, to know whether the table is in the order of time.
 const SAMPLES: i64 = 10_000;
 /// Times that the next sample may be earlier by more than [`JITTER_S`]. A history of more runs than this is sorted.
 const MOST_RUNS: usize = 32;
 const JITTER_S: i64 = 3600;
+
+/// Rows that are handed over together. Each may be as long as the reference server took a report to be: 2 MB.
+const ROWS_OF_BUNDLE: usize = 100;
 
 /// The rows of a source. Reports get their numbers in the order in which they are copied, and those of a time are found
 /// by their numbers: a table whose rows follow no time is sorted first, into a temporary table that is as large
@@ -44,42 +46,55 @@ impl ReferenceRows {
         now: Timestamp,
     ) -> sqlx::Result<Vec<SourceRow>> {
         if let Some(place) = self.sorted {
-            let from = "rowid AS place FROM temp.rows_by_time WHERE rowid > ? ORDER BY rowid";
-            let (read, place) = read(&mut self.source, from, place, rows, now).await?;
+            let (read, place) =
+                read(&mut self.source, "temp.rows_by_time", "rowid", place, rows, now).await?;
             self.sorted = (!read.is_empty()).then_some(place);
             if self.sorted.is_some() {
                 return Ok(read);
             }
         }
-        let from = "id AS place FROM deployments WHERE id > ? ORDER BY id";
-        let (read, _) = read(&mut self.source, from, after, rows, now).await?;
+        let (read, _) = read(&mut self.source, "deployments", "id", after, rows, now).await?;
         Ok(read)
     }
 }
 
-/// The rows after a place, and the place of the last one. The table is not part of our schema, so this query cannot be
-/// checked against it when compiled; the tests run it.
+/// The rows of a table after a place, and the place of the last one. The table is not part of our schema, so this query
+/// cannot be checked against it when compiled; the tests run it.
 async fn read(
     source: &mut SqliteConnection,
-    from: &str,
-    after: i64,
+    table: &str,
+    place: &str,
+    mut after: i64,
     rows: usize,
     now: Timestamp,
 ) -> sqlx::Result<(Vec<SourceRow>, i64)> {
-    let mut found = sqlx::query_as(AssertSqlSafe(format!("SELECT {COLUMNS}, {from} LIMIT ?")))
-        .bind(after)
-        .bind(i64::try_from(rows).unwrap_or(i64::MAX))
-        .fetch(source);
+    let statement = format!(
+        "SELECT CAST(string_agg(row, '') AS BLOB) FROM (
+             SELECT concat({place}, ' ', {BUNDLED}) AS row
+             FROM {table} WHERE {place} > ? ORDER BY {place} LIMIT ?
+         )"
+    );
     let mut read: Vec<SourceRow> = Vec::with_capacity(rows);
-    let mut place = after;
-    while let Some(row) = found.try_next().await? {
-        let row: Row = row;
-        place = row.place;
-        // A row without a usable time gets that of the row before it, if that is at hand.
-        let before = read.last().map_or(now.as_millisecond(), |row| row.received_at);
-        read.push(row.into_source_row(before));
+    while read.len() < rows {
+        let count = ROWS_OF_BUNDLE.min(rows - read.len());
+        let answer: Option<Vec<u8>> = sqlx::query_scalar(AssertSqlSafe(statement.as_str()))
+            .bind(after)
+            .bind(i64::try_from(count).unwrap_or(i64::MAX))
+            .fetch_one(&mut *source)
+            .await?;
+        let mut bundle = Bundle::new(answer.as_deref());
+        if bundle.is_empty() {
+            break;
+        }
+        while !bundle.is_empty() {
+            let row = Row::take(&mut bundle)?;
+            after = row.place;
+            // A row without a usable time gets that of the row before it, if that is at hand.
+            let before = read.last().map_or(now.as_millisecond(), |row| row.received_at);
+            read.push(row.into_source_row(before));
+        }
     }
-    Ok((read, place))
+    Ok((read, after))
 }
 
 /// True if a walk over the rows goes back in time again and again.

@@ -8,11 +8,15 @@ use sqlx::SqliteConnection;
 
 use crate::storage::{
     calendar::{CalendarCounts, DaysOfInstance},
-    maintain::{import::has_pruned, report_changes::indexed},
+    maintain::{
+        history::{History, Report},
+        import::has_pruned,
+        report_changes::indexed,
+    },
 };
 
-/// Rows that are read together.
-const ROWS: i64 = 2_000;
+/// Instances that are read together.
+const INSTANCES: i64 = 2_000;
 
 const MS_PER_DAY: i64 = 86_400_000;
 
@@ -23,15 +27,6 @@ pub enum Rule {
     Exact,
     /// Something differs on which an answer depends: a server counts a late report's day as seen already.
     Bounds,
-}
-
-/// A report in the history of its instance.
-#[derive(Debug, sqlx::FromRow)]
-struct Report {
-    instance: Vec<u8>,
-    received_at: i64,
-    id: i64,
-    profile: i64,
 }
 
 /// An instance, as it is stored or counted. One without reports is to be deleted.
@@ -56,8 +51,9 @@ struct Counting {
 }
 
 impl Counting {
-    fn begin(report: Report) -> Self {
-        let Report { instance: id, received_at, id: latest, profile } = report;
+    fn begin(report: &Report<'_>) -> Self {
+        let &Report { instance: id, received_at, id: latest, profile, .. } = report;
+        let id = id.to_vec();
         let seen = received_at / 1000; // As in index_reports.sql.
         let days = Vec::from_iter((received_at >= 0).then_some(received_at / MS_PER_DAY));
         let (reports, days_seen) = (1, 1);
@@ -67,7 +63,7 @@ impl Counting {
     }
 
     /// Goes on to a report that came at the same time or later.
-    fn add(&mut self, report: &Report) {
+    fn add(&mut self, report: &Report<'_>) {
         let seen = report.received_at / 1000;
         self.instance.reports += 1;
         if seen > self.instance.last_seen || report.id > self.latest {
@@ -104,24 +100,15 @@ pub async fn find(
     let indexed = indexed(snapshot).await?;
     let mut comparison = Comparison::begin(snapshot, rule).await?;
     let mut counting: Option<Counting> = None;
-    let (mut instance, mut received_at, mut id) = (Vec::new(), i64::MIN, i64::MIN);
+    let mut history = History::new();
     loop {
-        let reports: Vec<Report> = sqlx::query_as(
-            "SELECT instance, received_at, id, profile FROM temp.history
-             WHERE (instance, received_at, id) > (?, ?, ?)
-             ORDER BY instance, received_at, id LIMIT ?",
-        )
-        .bind(&instance)
-        .bind(received_at)
-        .bind(id)
-        .bind(ROWS)
-        .fetch_all(&mut *snapshot)
-        .await?;
-        let Some(last) = reports.last() else { break };
-        (instance, received_at, id) = (last.instance.clone(), last.received_at, last.id);
-        for report in reports.into_iter().filter(|report| report.id <= indexed) {
+        let reports = history.next(snapshot).await?;
+        if reports.is_empty() {
+            break;
+        }
+        for report in reports.iter().filter(|report| report.id <= indexed) {
             match &mut counting {
-                Some(counting) if counting.instance.id == report.instance => counting.add(&report),
+                Some(counting) if counting.instance.id == report.instance => counting.add(report),
                 _ => {
                     if let Some(counted) = counting.replace(Counting::begin(report)) {
                         comparison.compare(snapshot, counted).await?;
@@ -177,7 +164,7 @@ impl Comparison {
             "SELECT id, reports, first_seen, last_seen, days_seen, profile FROM instances
              WHERE id > ? ORDER BY id LIMIT ?",
             last,
-            ROWS
+            INSTANCES
         )
         .fetch_all(connection)
         .await?;

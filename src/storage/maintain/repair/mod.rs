@@ -56,3 +56,57 @@ pub async fn repair(
     transaction.commit().await?;
     Ok((relabelled, repaired))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use tempfile::TempDir;
+
+    use crate::{
+        domain::{Report, ReportBody, undated},
+        storage::{Database, Writer},
+    };
+
+    fn report(instance: &str) -> Report {
+        let instance_id = Some(instance.to_owned());
+        ReportBody { instance_id, ..ReportBody::default() }.into_report().unwrap()
+    }
+
+    /// All snapshots.
+    async fn snapshots(writer: &mut Writer) -> Vec<String> {
+        let snapshots = writer.run(async |open| {
+            sqlx::query_scalar(
+                "SELECT json_array(hour, instances, returning_instances, active) FROM snapshots",
+            )
+            .fetch_all(&mut open.connection)
+            .await
+        });
+        snapshots.await.unwrap()
+    }
+
+    /// 5000 reports are read together: the last of these has no date, and is the first one of its instance.
+    #[tokio::test]
+    async fn each_report_of_a_history_is_counted_once() {
+        let folder = TempDir::new().unwrap();
+        let database = Database::open_in(&folder).await;
+        let mut writer = database.writer();
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        for (at, instance, reports) in [
+            (undated(0), "b", 1),
+            (now.as_millisecond(), "a", 4999),
+            (now.as_millisecond(), "b", 1),
+        ] {
+            writer.store_at(at, &vec![report(instance); reports]).await.unwrap();
+        }
+        let later = now + SignedDuration::from_hours(2);
+        writer.close_hours(later).await.unwrap();
+        let taken = snapshots(&mut writer).await;
+        assert!(!taken.is_empty());
+
+        writer.order_repair().await.unwrap();
+        writer.carry_out_alone(later).await.unwrap().unwrap();
+        assert_eq!(snapshots(&mut writer).await, taken);
+        writer.close().await.unwrap();
+        database.close().await;
+    }
+}
