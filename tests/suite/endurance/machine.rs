@@ -190,7 +190,7 @@ impl Machine {
         self.verify(&self.database().display().to_string()).await
     }
 
-    /// Whether times of reports are as the clock's steps ask for, and the recount agrees.
+    /// True if times of reports are as the clock's steps ask for, and the recount agrees.
     pub async fn is_corrected(&self) -> bool {
         let (clean, verdict) = self.verify_own().await;
         assert!(clean || verdict.contains("unfinished:"), "{verdict}");

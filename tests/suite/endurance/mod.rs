@@ -46,7 +46,7 @@ async fn years_in_minutes() {
     let fleet = Fleet::start(machine.address());
     let mut table = Table::default();
     let (mut cycles, mut imported) = (0, IMPORTED);
-    // What the newest backup of the server's own has at least.
+    // Number of reports that the newest backup of the server's own has at least.
     let mut backed_up = 0;
     while cycles == 0 || Instant::now() < end {
         cycles += 1;
@@ -79,7 +79,7 @@ async fn years_in_minutes() {
         })
         .await;
 
-        // What later cycles import stands behind reports that are young, and is pruned after these.
+        // Reports that later cycles import stand behind reports that are young, and are pruned after these.
         if cycles == 1 {
             let address = machine.address();
             let pruned = async || metric(address, "telemetry_reports_pruned_total").await >= 1;
@@ -174,5 +174,5 @@ async fn metric(address: SocketAddr, name: &str) -> u64 {
     value.and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-/// What several tasks count together.
+/// Value that several tasks count together.
 type Shared<T> = Arc<std::sync::Mutex<T>>;

@@ -26,7 +26,7 @@ pub struct Table {
     lives: Vec<Life>,
 }
 
-/// What was seen of one process of the server.
+/// Figures of one process of the server.
 #[derive(Debug)]
 struct Life {
     begun: Instant,
@@ -59,7 +59,7 @@ impl Table {
         }
     }
 
-    /// What follows is of another process.
+    /// Begins the figures of another process.
     pub fn begin_life(&mut self) {
         self.lives.push(Life::default());
     }
