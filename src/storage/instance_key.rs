@@ -29,10 +29,14 @@ pub fn to_hex(id: &str) -> String {
         }
     }
     let _ = write!(key, "{AS_TEXT:02x}");
-    for byte in id.bytes() {
-        let _ = write!(key, "{byte:02x}");
-    }
+    key.extend(hex(id.as_bytes()));
     key
+}
+
+/// The hexadecimal digits of bytes.
+pub fn hex(bytes: &[u8]) -> impl Iterator<Item = char> {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16))
 }
 
 /// The id of a stored form.
@@ -48,9 +52,7 @@ pub fn to_id(key: &[u8]) -> String {
         if form == AS_UUID && HYPHENS.contains(&id.len()) {
             id.push('-');
         }
-        for digit in [byte >> 4, byte & 15] {
-            id.extend(char::from_digit(digit.into(), 16));
-        }
+        id.extend(hex(&[*byte]));
     }
     id
 }

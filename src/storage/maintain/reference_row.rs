@@ -147,6 +147,7 @@ mod tests {
     use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, sqlite::SqliteConnectOptions};
 
     use super::*;
+    use crate::storage::instance_key::hex;
 
     const TEXTS: [&str; 7] = [
         "instance_id",
@@ -164,16 +165,15 @@ mod tests {
             Just("NULL".to_owned()),
             any::<i64>().prop_map(|number| number.to_string()),
             any::<f32>().prop_map(|number| format!("CAST('{number}' AS REAL)")),
-            vec(any::<u8>(), 0..9).prop_map(|bytes| format!("x'{}'", hex(&bytes))),
+            vec(any::<u8>(), 0..9).prop_map(|bytes| blob(&bytes)),
             // A text may have bytes that no text of Rust has.
-            vec(any::<u8>(), 0..9).prop_map(|bytes| format!("CAST(x'{}' AS TEXT)", hex(&bytes))),
+            vec(any::<u8>(), 0..9).prop_map(|bytes| format!("CAST({} AS TEXT)", blob(&bytes))),
             "[ -&(-~]{0,9}".prop_map(|text| format!("'{text}'")),
         ]
     }
 
-    fn hex(bytes: &[u8]) -> String {
-        let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    fn blob(bytes: &[u8]) -> String {
+        format!("x'{}'", hex(bytes).collect::<String>())
     }
 
     /// Reads the row out of a bundle, and column by column.

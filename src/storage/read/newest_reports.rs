@@ -81,7 +81,7 @@ impl Database {
             snapshot: &mut snapshot,
             received: Received::new(filter.since, filter.until),
             heartbeats: i64::from(!filter.starts_only),
-            lists: wanted.as_ref().map_or(0, Vec::len),
+            lists: wanted.as_deref().map_or(0, count),
             profiles: wanted.as_ref().map(json::encode).transpose()?,
         };
         let rows = search.newest(filter.before, i64::from(limit)).await?;
@@ -115,7 +115,7 @@ struct Search<'a> {
     /// 1 if heartbeats are wanted, else 0.
     heartbeats: i64,
     /// Number of wanted profiles, each of which has a list.
-    lists: usize,
+    lists: i64,
     /// Wanted profiles as a JSON array; `None` is all.
     profiles: Option<String>,
 }
@@ -159,7 +159,7 @@ impl Search<'_> {
         if self.profiles.is_none() {
             return self.scan(first, last, limit).await;
         }
-        let for_lists = i64::try_from(self.lists).unwrap_or(LONG_SCAN) * SCANNED_FOR_A_LIST;
+        let for_lists = self.lists * SCANNED_FOR_A_LIST;
         let scanned = if *common { for_lists.max(SHORT_SCAN) } else { for_lists };
         let mut left = last.saturating_sub(scanned);
         let mut found = self.scan(first.max(left + 1), last, limit).await?;
@@ -210,8 +210,8 @@ impl Search<'_> {
     }
 }
 
-fn count(found: &[Row]) -> i64 {
-    i64::try_from(found.len()).unwrap_or(i64::MAX)
+fn count<T>(items: &[T]) -> i64 {
+    i64::try_from(items.len()).unwrap_or(i64::MAX)
 }
 
 #[derive(Debug)]
