@@ -50,6 +50,7 @@ async fn an_empty_server_answers_everywhere() {
 async fn the_counts_of_a_fleet() {
     let app = App::start().await;
     fleet(&app).await;
+    app.find_adoptions().await;
     let paths = [
         "/metrics",
         "/stats/architecture",

@@ -191,6 +191,14 @@ impl App {
         self.indexed().await;
     }
 
+    /// Finds when versions were adopted, which the server does each minute: some tests take longer than until
+    /// its first time, and some do not.
+    pub async fn find_adoptions(&self) {
+        let mut writer = self.database.writer();
+        while writer.find_adoptions().await.unwrap() {}
+        writer.leave().await.unwrap();
+    }
+
     /// Gives a value a label of its own, as `values accept` does.
     pub async fn accept(&self, dimension: Dimension, value: &str) {
         let value = domain::Value::parse(dimension, Some(value.to_owned())).unwrap();
