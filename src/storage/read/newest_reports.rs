@@ -12,7 +12,9 @@ use super::numbers_of_time::{Received, newest_numbers};
 use crate::{
     domain::{Dimension, InstanceId, Profile, ReportKind},
     storage::{
-        Database, Result, instance_key, json,
+        Database, Result,
+        bundle::Bundle,
+        instance_key, json,
         profiles::{Numbered, find},
     },
 };
@@ -177,8 +179,7 @@ impl Search<'_> {
 
     /// The newest reports between two numbers, out of all reports.
     async fn scan(&mut self, first: i64, last: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
-        sqlx::query_file_as!(
-            Row,
+        let bundle = sqlx::query_file_scalar!(
             "src/storage/read/newest_reports.sql",
             first,
             last,
@@ -188,14 +189,14 @@ impl Search<'_> {
             self.heartbeats,
             self.profiles
         )
-        .fetch_all(&mut *self.snapshot)
-        .await
+        .fetch_one(&mut *self.snapshot)
+        .await?;
+        Row::all(bundle.as_deref())
     }
 
     /// The newest reports between two numbers, out of the lists of the wanted profiles.
     async fn merge(&mut self, first: i64, last: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
-        sqlx::query_file_as!(
-            Row,
+        let bundle = sqlx::query_file_scalar!(
             "src/storage/read/newest_reports_of_profiles.sql",
             first,
             last,
@@ -205,8 +206,9 @@ impl Search<'_> {
             self.heartbeats,
             self.profiles
         )
-        .fetch_all(&mut *self.snapshot)
-        .await
+        .fetch_one(&mut *self.snapshot)
+        .await?;
+        Row::all(bundle.as_deref())
     }
 }
 
@@ -220,12 +222,29 @@ struct Row {
     received_at: i64,
     instance: Vec<u8>,
     profile: i64,
-    heartbeat: i64,
+    heartbeat: bool,
     startup_ms: Option<i64>,
     client_at: Option<i64>,
 }
 
 impl Row {
+    fn all(bundle: Option<&[u8]>) -> sqlx::Result<Vec<Self>> {
+        let mut bundle = Bundle::new(bundle);
+        let mut rows = Vec::new();
+        while !bundle.is_empty() {
+            rows.push(Self {
+                id: bundle.some_number()?,
+                received_at: bundle.some_number()?,
+                instance: bundle.bytes()?.unwrap_or_default().to_vec(),
+                profile: bundle.some_number()?,
+                heartbeat: bundle.some_number()? == 1,
+                startup_ms: bundle.number()?,
+                client_at: bundle.number()?,
+            });
+        }
+        Ok(rows)
+    }
+
     /// `None` where a file holds an id or a time that cannot be.
     fn report(&self, profile: Arc<Profile>) -> Option<StoredReport> {
         Some(StoredReport {
@@ -233,7 +252,7 @@ impl Row {
             received_at: dated(self.received_at),
             instance_id: InstanceId::parse(instance_key::to_id(&self.instance))?,
             profile,
-            kind: if self.heartbeat == 1 { ReportKind::Heartbeat } else { ReportKind::Start },
+            kind: if self.heartbeat { ReportKind::Heartbeat } else { ReportKind::Start },
             startup_ms: self.startup_ms,
             timestamp: self.client_at.and_then(|at| Timestamp::from_millisecond(at).ok()),
         })

@@ -24,7 +24,14 @@ newest (report, profile) AS (
     WHERE newest.report IS NOT NULL
     ORDER BY 1 DESC
 )
-SELECT id AS "id!", received_at, instance, reports.profile, heartbeat, startup_ms, client_at
-FROM newest CROSS JOIN reports ON id = report
-WHERE received_at >= ?3 AND received_at < ?4 AND heartbeat <= ?6
-LIMIT ?5
+SELECT CAST(string_agg(report, '') AS BLOB) AS "bundle: Vec<u8>"
+FROM (
+    SELECT
+        concat(
+            id, ' ', received_at, ' ', octet_length(instance), ':', instance, reports.profile, ' ', heartbeat, ' ',
+            startup_ms, ' ', client_at, ' '
+        ) AS report
+    FROM newest CROSS JOIN reports ON id = report
+    WHERE received_at >= ?3 AND received_at < ?4 AND heartbeat <= ?6
+    LIMIT ?5
+)
