@@ -228,6 +228,7 @@ struct Row {
 }
 
 impl Row {
+    /// The rows of an answer.
     fn all(bundle: Option<&[u8]>) -> sqlx::Result<Vec<Self>> {
         let mut bundle = Bundle::new(bundle);
         let mut rows = Vec::new();
