@@ -7,6 +7,7 @@ mod close_hours;
 mod correct_times;
 mod keep_house;
 mod recount_calendar;
+mod retry;
 mod watch;
 
 use std::{
@@ -31,6 +32,7 @@ use self::{
     close_hours::Closing,
     correct_times::{OrderState, corrected},
     recount_calendar::Recounting,
+    retry::Retry,
     watch::Watching,
 };
 use super::{Refused, Waiting, clock_watch::ClockWatch};
@@ -59,10 +61,6 @@ const INDEXED_AFTER: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
 /// Time between two looks at whether an operator has ordered something.
 const ORDERS: Duration = Duration::from_secs(2);
-/// Time after which writing is tried again that failed, doubled each time.
-const TRIED_AGAIN: Duration = Duration::from_secs(1);
-/// The longest such time.
-const TRIED_AGAIN_AT_LAST: Duration = Duration::from_mins(1);
 
 /// Lets a batch grow to some size. The answers to a large batch bring more reports, and a
 /// transaction costs the same for one as for many. The request threads run in the meantime. No
@@ -108,8 +106,7 @@ pub struct WriterThread {
     closing: Closing,
     /// True if the last step of closing failed.
     closing_fails: bool,
-    /// Time after which writing is tried again, should it fail.
-    tried_again: Duration,
+    retry: Retry,
 }
 
 impl WriterThread {
@@ -144,7 +141,7 @@ impl WriterThread {
             closed_at,
             closing: Closing::Next,
             closing_fails: false,
-            tried_again: TRIED_AGAIN,
+            retry: Retry::default(),
         }
     }
 
@@ -183,9 +180,7 @@ impl WriterThread {
                 }
                 taken = self.closing.wait(), if self.may_close() => self.close_on(taken).await,
                 corrected = corrected(&mut self.correcting) => self.end_correction(corrected).await,
-                () = sleep(self.tried_again), if self.failing.load(Ordering::Relaxed) => {
-                    self.try_again().await;
-                }
+                () = self.retry.due() => self.try_again().await,
                 () = self.watching.ended() => self.record(queue.len()).await,
                 _ = housekeeping.tick() => self.keep_house(&queue).await,
                 () = self.chores.wait() => self.do_chore(!queue.is_empty()).await,
@@ -268,7 +263,7 @@ impl WriterThread {
     /// a server that is not ready.
     async fn try_again(&mut self) {
         let result = self.writer.probe().await;
-        self.tried_again = TRIED_AGAIN_AT_LAST.min(self.tried_again * 2);
+        self.retry.plan_next();
         self.note(&result);
     }
 
@@ -292,10 +287,11 @@ impl WriterThread {
                     tracing::info!("the database can be written again");
                     self.metrics.disk_refuses(false);
                     self.indexing_fails = false;
-                    self.tried_again = TRIED_AGAIN;
+                    self.retry = Retry::default();
                 }
             }
             Err(error) => {
+                self.retry.plan();
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(%error, "cannot store reports");
                     self.metrics.disk_refuses(true);
