@@ -59,6 +59,8 @@ const LULL: Duration = Duration::from_millis(10);
 const INDEXED_AFTER: Duration = Duration::from_secs(1);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
+/// Space in bytes that a disk has which takes reports again: that of a few transactions.
+const ROOM: u64 = 1 << 20;
 /// Time between two looks at whether an operator has ordered something.
 const ORDERS: Duration = Duration::from_secs(2);
 
@@ -262,6 +264,11 @@ impl WriterThread {
     /// Finds out whether the database can be written again, without a report: a proxy sends none to
     /// a server that is not ready.
     async fn try_again(&mut self) {
+        // A disk with room for that alone takes no reports.
+        if self.database.free_bytes().is_ok_and(|free| free < ROOM) {
+            self.retry.plan_next();
+            return;
+        }
         let result = self.writer.probe().await;
         self.retry.plan_next();
         self.note(&result);

@@ -146,15 +146,19 @@ impl Writer {
         self.open.as_ref().map_or(0, |open| open.unindexed)
     }
 
-    /// Writes something that changes nothing, to show that the database can be written.
+    /// Writes a number that nothing depends on, to show that the database can be written. A row that stays as it is would
+    /// not be written at all.
     ///
     /// # Errors
     /// The database's error.
     pub async fn probe(&mut self) -> Result<()> {
         self.run(async |open| {
-            sqlx::query!("UPDATE watermarks SET position = position WHERE name = 'indexed'")
-                .execute(&mut open.connection)
-                .await?;
+            sqlx::query!(
+                "INSERT INTO watermarks VALUES ('probed', 1)
+                 ON CONFLICT DO UPDATE SET position = position + 1"
+            )
+            .execute(&mut open.connection)
+            .await?;
             Ok(())
         })
         .await
