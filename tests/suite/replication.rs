@@ -16,8 +16,8 @@ use crate::support::{Acknowledged, Server, binary};
 
 /// The interval of a test.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How much older than the replica the acknowledged reports are that it has: the interval, and the time in
-/// which Litestream notices a change (1 s) and writes it, on a machine that has other work.
+/// Age from which on an acknowledged report is in the replica: the interval, and the time in which Litestream
+/// notices a change (1 s) and writes it, on a machine that has other work.
 const BEHIND: Duration = Duration::from_secs(5);
 /// Time in which a replica is begun.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ impl Replicated {
         self.litestream(&arguments).output().unwrap()
     }
 
-    /// What telemetry-restore of docker-compose.backup.yml does.
+    /// Restores as telemetry-restore of docker-compose.backup.yml does.
     fn restore_where_there_is_none(&self) {
         let stack = include_str!("../../docker-compose.backup.yml");
         let options = ["-if-db-not-exists", "-if-replica-exists"];

@@ -123,7 +123,7 @@ impl Kind {
 }
 
 impl Proxy {
-    /// What it has said so far.
+    /// Lines that it has written so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

@@ -58,7 +58,7 @@ impl Acknowledged {
         self.0.lock().unwrap().len()
     }
 
-    /// What was acknowledged up to now; later ones are not added to it.
+    /// Reports that were acknowledged up to now; later ones are not added to it.
     pub fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }
