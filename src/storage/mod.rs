@@ -19,6 +19,7 @@ mod read;
 mod readers;
 mod records;
 mod replace;
+mod report_lists;
 mod startup_bounds;
 mod write;
 
@@ -53,6 +54,7 @@ pub use read::{
 };
 use readers::{Reader, Readers};
 pub use records::{Fault, Record, RecordFormat, RecordReader, RecordWriter};
+use report_lists::list_blocks;
 use startup_bounds::write_bounds;
 use write::Traffic;
 pub use write::{LONGEST_GAP, Quarantine, QuarantineState, Sample, Stored, Writer, is_counter};
@@ -174,6 +176,8 @@ impl Database {
         check_journal_mode(&mut connection, &path).await?;
         migrate(&mut connection, &path).await?;
         write_bounds(&mut connection).await.map_err(|source| write_error(&path, source))?;
+        // An import that was killed, or an older version, left them.
+        list_blocks(&mut connection).await.map_err(|source| write_error(&path, source))?;
         connection.close().await.map_err(|source| write_error(&path, source))?;
 
         Ok(Self {

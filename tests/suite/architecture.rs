@@ -33,6 +33,7 @@ const STORAGE_FLOORS: [&[&str]; 5] = [
         "profiles",
         "readers",
         "records",
+        "report_lists",
     ],
     &["replace", "write"],
     &["read"],

@@ -14,6 +14,7 @@ use crate::{
     storage::{
         Result, Writer,
         calendar::CalendarCounts,
+        report_lists::list_blocks,
         write::{INDEX_WITHIN, Open},
     },
 };
@@ -96,6 +97,7 @@ async fn index_in_bulk(
 ) -> sqlx::Result<()> {
     while let Some(part) = next_part(connection, reports).await? {
         index_part(connection, &part, now).await?;
+        list_blocks(connection).await?;
     }
     Ok(())
 }
@@ -201,6 +203,15 @@ mod tests {
         }
     }
 
+    async fn skip_numbers(writer: &mut Writer) {
+        let skipped = writer.run(async |open| {
+            sqlx::query("UPDATE sqlite_sequence SET seq = seq + 1500 WHERE name = 'reports'")
+                .execute(&mut open.connection)
+                .await
+        });
+        skipped.await.unwrap();
+    }
+
     /// All that is derived from single reports, and the triggers.
     async fn derived(writer: &mut Writer) -> Vec<String> {
         let queries = [
@@ -209,7 +220,7 @@ mod tests {
              WHERE instances > 0 AND hour >= (SELECT max(hour) - 720 FROM activity)
              ORDER BY hour, profile",
             "SELECT json_array(instances, returning_instances) FROM totals",
-            "SELECT json_array(profile, report) FROM reports_by_profile",
+            "SELECT json_array(profile, block, hex(reports)) FROM report_lists",
             "SELECT json_array(block, first_hour, last_hour) FROM report_blocks",
             "SELECT json_array(span, period, profile, up_to_ms, starts, sum_ms) FROM startup_times",
             "SELECT json_array(name, position) FROM watermarks WHERE name = 'indexed'",
@@ -237,8 +248,11 @@ mod tests {
             writer.index_all().await.unwrap();
         }
         for row in rows {
-            store(&mut one_by_one, &[*row]).await;
-            store(&mut in_bulk, &[*row]).await;
+            for writer in [&mut one_by_one, &mut in_bulk] {
+                store(writer, &[*row]).await;
+                // Blocks of numbers are full after three reports, and have lists then.
+                skip_numbers(writer).await;
+            }
             one_by_one.index_all().await.unwrap();
         }
         let now: Timestamp = BEGIN.parse().unwrap();

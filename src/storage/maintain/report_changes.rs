@@ -1,4 +1,4 @@
-//! Changes of counts and startup times, where reports come, go, or get another time or profile.
+//! Changes of counts, startup times and lists, where reports come, go, or get another time or profile.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,10 @@ use super::count_changes::{
 };
 use crate::{
     domain::StartupTimes,
-    storage::{json, write::NUMBERS_OF_BLOCK},
+    storage::{
+        json,
+        report_lists::{ListChanges, NUMBERS_OF_BLOCK},
+    },
 };
 
 const MS_PER_HOUR: i64 = 3_600_000;
@@ -33,6 +36,7 @@ pub struct ReportChanges {
     startups: StartupChanges,
     /// First and last hour of the indexed reports that were added, by block.
     blocks: BTreeMap<i64, (i64, i64)>,
+    lists: ListChanges,
 }
 
 impl ReportChanges {
@@ -40,7 +44,8 @@ impl ReportChanges {
         let rolled_up = rolled_up(connection).await?;
         let indexed = indexed(connection).await?;
         let (counts, startups) = (CountChanges::new(), StartupChanges::new());
-        Ok(Self { rolled_up, indexed, counts, startups, blocks: BTreeMap::new() })
+        let (blocks, lists) = (BTreeMap::new(), ListChanges::default());
+        Ok(Self { rolled_up, indexed, counts, startups, blocks, lists })
     }
 
     /// Adds a report (1) or removes it (-1). One that is not indexed has no startup time yet.
@@ -51,6 +56,7 @@ impl ReportChanges {
             let hours = self.blocks.entry(id / NUMBERS_OF_BLOCK).or_insert((hour, hour));
             *hours = (hours.0.min(hour), hours.1.max(hour));
         }
+        self.lists.add(profile, id, sign);
         for (span, period) in periods(received_at, self.rolled_up) {
             let count = self.counts.entry((span, period, profile)).or_insert((0, 0, id, id));
             count.0 += sign * (1 - heartbeat);
@@ -68,7 +74,8 @@ impl ReportChanges {
     pub async fn store(self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
         add_counts(connection, &self.counts).await?;
         add_startups(connection, &self.startups).await?;
-        widen_blocks(connection, &self.blocks).await
+        widen_blocks(connection, &self.blocks).await?;
+        self.lists.store(connection).await
     }
 }
 

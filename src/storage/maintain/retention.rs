@@ -1,8 +1,12 @@
 //! Pruning of single reports, whose counts stay.
 
 use jiff::Timestamp;
+use sqlx::SqliteConnection;
 
-use crate::storage::{Result, Writer};
+use crate::storage::{
+    Result, Writer,
+    report_lists::{NUMBERS_OF_BLOCK, forget_before},
+};
 
 /// Reports deleted in one transaction, which takes a few milliseconds.
 const CHUNK: i64 = 2_000;
@@ -20,8 +24,8 @@ impl Writer {
                 sqlx::Connection::begin_with(&mut open.connection, "BEGIN IMMEDIATE").await?;
             // Numbers follow the order of storing, so the oldest reports have the lowest. A report
             // that a clock set back has put among younger ones is deleted with these.
-            let last = sqlx::query_scalar!(
-                r#"SELECT max(id) AS "last: i64" FROM (
+            let old = sqlx::query!(
+                r#"SELECT max(id) AS "last: i64", (SELECT min(id) FROM reports) AS "first: i64" FROM (
                        SELECT id, received_at FROM reports
                        -- Another process may have stored some since.
                        WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
@@ -32,7 +36,7 @@ impl Writer {
             )
             .fetch_one(&mut *transaction)
             .await?;
-            let Some(last) = last else {
+            let (Some(first), Some(last)) = (old.first, old.last) else {
                 return Ok(0);
             };
             let deleted = sqlx::query!(
@@ -43,11 +47,7 @@ impl Writer {
             .execute(&mut *transaction)
             .await?
             .rows_affected();
-            sqlx::query!(
-                "DELETE FROM report_blocks WHERE block < (SELECT min(id) FROM reports) / 4096"
-            )
-            .execute(&mut *transaction)
-            .await?;
+            forget_blocks(&mut transaction, first).await?;
             sqlx::query!(
                 "UPDATE watermarks SET position = max(position, ?) WHERE name = 'pruned'",
                 last
@@ -66,4 +66,19 @@ impl Writer {
         })
         .await
     }
+}
+
+/// Forgets the hours and lists of the blocks that lost their last report, of which one was the first.
+async fn forget_blocks(connection: &mut SqliteConnection, first: i64) -> sqlx::Result<()> {
+    let left = sqlx::query_scalar!(r#"SELECT min(id) AS "id: i64" FROM reports"#)
+        .fetch_one(&mut *connection)
+        .await?;
+    let Some(left) = left.filter(|left| left / NUMBERS_OF_BLOCK > first / NUMBERS_OF_BLOCK) else {
+        return Ok(());
+    };
+    let block = left / NUMBERS_OF_BLOCK;
+    sqlx::query!("DELETE FROM report_blocks WHERE block < ?", block)
+        .execute(&mut *connection)
+        .await?;
+    forget_before(connection, left).await
 }

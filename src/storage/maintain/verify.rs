@@ -1,7 +1,7 @@
 //! Verification: a recount of all counts but the snapshots, compared with the stored ones.
 
 use jiff::Timestamp;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
     recount::{self, instances::Rule},
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{Hour, Window},
-    storage::{Database, Result, packed_days, write::last_end},
+    storage::{Database, Result, packed_days, report_lists, write::last_end},
 };
 
 /// Result of a recount.
@@ -58,10 +58,7 @@ impl Database {
         let activity = sqlx::query_file_scalar!("src/storage/maintain/verify_activity.sql", since)
             .fetch_one(&mut *snapshot)
             .await?;
-        let by_profile =
-            sqlx::query_file_scalar!("src/storage/maintain/verify_reports_by_profile.sql")
-                .fetch_one(&mut *snapshot)
-                .await?;
+        let by_profile = wrong_in_lists(&mut snapshot).await?;
         let blocks = sqlx::query_file_scalar!("src/storage/maintain/verify_report_blocks.sql")
             .fetch_one(&mut *snapshot)
             .await?;
@@ -110,4 +107,14 @@ impl Database {
             ],
         })
     }
+}
+
+/// Reports that the list of their profile leaves out, or that the list of another one has.
+async fn wrong_in_lists(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let (mut wrong, mut block) = (0, 0);
+    while let Some(blocks) = report_lists::listed_from(connection, block).await? {
+        block = blocks.end;
+        wrong += report_lists::compare(connection, blocks).await?.wrong;
+    }
+    Ok(wrong)
 }

@@ -7,6 +7,7 @@ mod all_time;
 mod calendar;
 mod export;
 mod instances_at;
+mod listed;
 mod newest_reports;
 mod numbers_of_time;
 mod outages;

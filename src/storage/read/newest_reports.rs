@@ -8,7 +8,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::numbers_of_time::{Received, newest_numbers};
+use super::{
+    listed::Listed,
+    numbers_of_time::{Received, newest_numbers},
+};
 use crate::{
     domain::{Dimension, InstanceId, Profile, ReportKind},
     storage::{
@@ -16,6 +19,7 @@ use crate::{
         bundle::Bundle,
         instance_key, json,
         profiles::{Numbered, find},
+        report_lists::first_unlisted,
     },
 };
 
@@ -25,6 +29,8 @@ const SHORT_SCAN: i64 = 2_000;
 const LONG_SCAN: i64 = 20_000;
 /// Numbers that are scanned in a third of the time that a search for the newest report of one list takes.
 const SCANNED_FOR_A_LIST: i64 = 24;
+/// Listed reports that are looked at together.
+const NUMBERS_TOGETHER: usize = 1_000;
 
 /// Conditions on the wanted reports; `None` is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,12 +85,14 @@ impl Database {
         if wanted.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
+        let unlisted = first_unlisted(&mut snapshot).await?;
         let mut search = Search {
             snapshot: &mut snapshot,
             received: Received::new(filter.since, filter.until),
             heartbeats: i64::from(!filter.starts_only),
             lists: wanted.as_deref().map_or(0, count),
             profiles: wanted.as_ref().map(json::encode).transpose()?,
+            unlisted,
         };
         let rows = search.newest(filter.before, i64::from(limit)).await?;
         let report = |row: &Row| row.report(Arc::clone(find(&profiles, row.profile)?));
@@ -120,6 +128,8 @@ struct Search<'a> {
     lists: i64,
     /// Wanted profiles as a JSON array; `None` is all.
     profiles: Option<String>,
+    /// The first number of which no list has the report.
+    unlisted: i64,
 }
 
 impl Search<'_> {
@@ -150,7 +160,8 @@ impl Search<'_> {
     }
 
     /// The newest indexed reports between two numbers. As many numbers are scanned as take no longer than a search in
-    /// each list, and more where the wanted profiles are `common`. What that does not find comes out of the lists.
+    /// each list, all that are in no list, and more where the wanted profiles are `common`. What that does not find
+    /// comes out of the lists.
     async fn indexed(
         &mut self,
         first: i64,
@@ -163,6 +174,7 @@ impl Search<'_> {
         }
         let for_lists = self.lists * SCANNED_FOR_A_LIST;
         let scanned = if *common { for_lists.max(SHORT_SCAN) } else { for_lists };
+        let scanned = scanned.max(last.saturating_sub(self.unlisted - 1));
         let mut left = last.saturating_sub(scanned);
         let mut found = self.scan(first.max(left + 1), last, limit).await?;
         *common &= count(&found) * LONG_SCAN >= limit * scanned;
@@ -172,7 +184,7 @@ impl Search<'_> {
             left = numbers.start() - 1;
         }
         if count(&found) < limit && left >= first {
-            found.extend(self.merge(first, left, limit - count(&found)).await?);
+            found.extend(self.listed(first, left, limit - count(&found)).await?);
         }
         Ok(found)
     }
@@ -195,16 +207,36 @@ impl Search<'_> {
     }
 
     /// The newest reports between two numbers, out of the lists of the wanted profiles.
-    async fn merge(&mut self, first: i64, last: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
+    async fn listed(&mut self, first: i64, last: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
+        let profiles = self.profiles.clone().unwrap_or_default();
+        let mut listed =
+            Listed::new(&profiles, usize::try_from(self.lists).unwrap_or(0), first..=last);
+        let mut found = Vec::new();
+        loop {
+            let missing = usize::try_from(limit - count(&found)).unwrap_or(0);
+            let numbers = listed.next(self.snapshot, missing).await?;
+            for numbers in numbers.chunks(NUMBERS_TOGETHER) {
+                found.extend(self.numbered(numbers, limit - count(&found)).await?);
+                if count(&found) == limit {
+                    return Ok(found);
+                }
+            }
+            if numbers.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Those of some reports that are wanted, in their order.
+    async fn numbered(&mut self, numbers: &[i64], limit: i64) -> sqlx::Result<Vec<Row>> {
+        let numbers = json::encode(numbers)?;
         let bundle = sqlx::query_file_scalar!(
-            "src/storage/read/newest_reports_of_profiles.sql",
-            first,
-            last,
+            "src/storage/read/newest_reports_of_numbers.sql",
+            numbers,
             self.received.from,
             self.received.until,
             limit,
-            self.heartbeats,
-            self.profiles
+            self.heartbeats
         )
         .fetch_one(&mut *self.snapshot)
         .await?;

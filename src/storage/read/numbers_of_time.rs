@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use crate::{domain::Hour, storage::write::NUMBERS_OF_BLOCK};
+use crate::{domain::Hour, storage::report_lists::NUMBERS_OF_BLOCK};
 
 /// Time of receipt.
 #[derive(Debug, Clone, Copy)]

@@ -1,10 +1,10 @@
-//! Indexing of reports: instances, reports by profile and startup times.
+//! Indexing of reports: instances, startup times and lists by profile.
 
 use super::{Open, fleet::last_end};
-use crate::domain::Hour;
-
-/// Numbers of a block of `report_blocks`.
-pub const NUMBERS_OF_BLOCK: i64 = 4096;
+use crate::{
+    domain::Hour,
+    storage::report_lists::{list_blocks, unlisted},
+};
 
 /// Indexes, within a transaction, the reports up to a number.
 pub const INDEX_WITHIN: &str = include_str!("index_reports.sql");
@@ -92,6 +92,12 @@ impl Open {
     pub async fn index_up_to(&mut self, last: i64) -> sqlx::Result<()> {
         self.fleet = None;
         sqlx::query(INDEX).bind(last).execute(&mut self.connection).await?;
+        if unlisted(&mut self.connection).await?.is_some() {
+            // Lost lists are written again, so they need no sync of their own.
+            sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut self.connection).await?;
+            list_blocks(&mut self.connection).await?;
+            sqlx::query("PRAGMA synchronous = FULL").execute(&mut self.connection).await?;
+        }
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
--- Indexes the reports that are stored, up to a number: brings the instances, the reports by profile and
--- the startup times up to date. The parameter is that number. Rows come in the order of their keys, so
+-- Indexes the reports that are stored, up to a number: brings the instances, the hours of blocks and the
+-- startup times up to date. The parameter is that number. Rows come in the order of their keys, so
 -- that each page is visited once. Runs within a transaction.
 
 -- A report may be older than one that is indexed (an import, a clock set back). It then does not
@@ -25,12 +25,6 @@ ON CONFLICT DO UPDATE SET
     first_seen = min(first_seen, excluded.first_seen),
     last_seen = max(last_seen, excluded.last_seen),
     reports = reports + 1;
-
-INSERT OR ROLLBACK INTO reports_by_profile (profile, report)
-SELECT profile, id
-FROM reports
-WHERE id > (SELECT position FROM watermarks WHERE name = 'indexed') AND id <= ?1
-ORDER BY profile, id;
 
 INSERT OR ROLLBACK INTO report_blocks (block, first_hour, last_hour)
 SELECT id / 4096, min(received_at) / 3600000, max(received_at) / 3600000

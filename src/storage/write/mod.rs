@@ -15,7 +15,7 @@ mod traffic;
 mod writer;
 
 pub(super) use fleet::{Fleet, Snapshot, closed_until, last_end};
-pub(super) use index_reports::{INDEX_WITHIN, NUMBERS_OF_BLOCK};
+pub(super) use index_reports::INDEX_WITHIN;
 pub(super) use labels::{Labels, Standing};
 pub use quarantines::{Quarantine, QuarantineState};
 pub use record_samples::{LONGEST_GAP, Sample, is_counter};

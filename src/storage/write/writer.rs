@@ -115,7 +115,7 @@ impl Writer {
         self.recorded.set_back(now);
     }
 
-    /// Indexes the reports that are stored so far (instances, reports by profile and startup times),
+    /// Indexes the reports that are stored so far (instances, startup times and lists by profile),
     /// but for those of an hour whose predecessors are not closed at `now`.
     ///
     /// # Errors

@@ -236,6 +236,14 @@ fn verify_reports_a_count_that_is_wrong() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = runtime.block_on(async {
         let app = App::start().await;
+        // The last number of a block, whose lists are written then.
+        let file = sqlx::sqlite::SqliteConnectOptions::new().filename(app.database.path());
+        let mut connection = sqlx::ConnectOptions::connect(&file).await.unwrap();
+        sqlx::query("INSERT INTO sqlite_sequence VALUES ('reports', 4094)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
         app.report(&stock("a")).await;
         app.stop().await
     });
@@ -256,7 +264,7 @@ fn verify_reports_a_count_that_is_wrong() {
         ),
         ("UPDATE startup_times SET sum_ms = 2 WHERE span = 1", "startup times against reports"),
         ("INSERT INTO startup_times VALUES (0, 0, 1, 100, 1, 1)", "startup times against reports"),
-        ("DELETE FROM reports_by_profile", "reports by profile"),
+        ("DELETE FROM report_lists", "reports by profile"),
         ("DELETE FROM report_blocks", "hours of blocks"),
         ("UPDATE report_blocks SET last_hour = first_hour - 1", "hours of blocks"),
         ("UPDATE instances SET reports = 2", "instances against reports"),

@@ -7,7 +7,7 @@ use mattermost_telemetry::{
 };
 use proptest::{collection::vec, prelude::*};
 use serde_json::json;
-use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -91,6 +91,7 @@ struct Server {
     folder: TempDir,
     database: Database,
     writer: Writer,
+    numbers: SqliteConnection,
 }
 
 impl Server {
@@ -99,12 +100,19 @@ impl Server {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let writer = database.writer();
-        Self { folder, database, writer }
+        let file = SqliteConnectOptions::new().filename(database.path());
+        let numbers = file.pragma("synchronous", "off").connect().await.unwrap();
+        Self { folder, database, writer, numbers }
     }
 
     async fn send(&mut self, now: Timestamp, sent: Sent) {
         self.writer.close_hours(now).await.unwrap();
         self.writer.store(now, &[sent.report()]).await.unwrap();
+        // Blocks of numbers are full after three reports, and have lists then.
+        sqlx::query("UPDATE sqlite_sequence SET seq = seq + 1500 WHERE name = 'reports'")
+            .execute(&mut self.numbers)
+            .await
+            .unwrap();
         self.writer.index(now).await.unwrap();
     }
 
@@ -322,8 +330,9 @@ async fn a_repair_makes_everything_anew_that_is_derived() {
         "INSERT INTO rollups VALUES (24, 24, 1, 1, 1, 1, 1)",
         "UPDATE startup_times SET sum_ms = 2 WHERE span = 0",
         "DELETE FROM startup_times",
-        "DELETE FROM reports_by_profile WHERE report % 2 = 0",
-        "INSERT INTO reports_by_profile VALUES (1, 1000000)",
+        "DELETE FROM report_lists WHERE block % 2 = 0",
+        "UPDATE OR REPLACE report_lists SET profile = 1",
+        "UPDATE report_lists SET reports = x'ff'",
         "DELETE FROM report_blocks",
         "UPDATE report_blocks SET first_hour = last_hour + 1000, last_hour = 1000000",
         "UPDATE instances SET reports = 2, last_seen = last_seen - 100000, profile = 1",

@@ -26,9 +26,6 @@ SELECT 'report ' || concat_ws(' ', received_at, hex(instance), name, heartbeat, 
 ))
 FROM reports JOIN named ON named.id = profile
 UNION ALL
-SELECT 'listed ' || concat_ws(' ', name, count(*))
-FROM reports_by_profile JOIN named ON named.id = profile GROUP BY name
-UNION ALL
 SELECT 'blocks that leave reports out ' || count(*)
 FROM measured_blocks AS measured LEFT JOIN report_blocks AS stored USING (block)
 WHERE (

@@ -104,18 +104,6 @@ pub async fn move_back(
         .execute(&mut *transaction)
         .await?;
         sqlx::query!(
-            "INSERT INTO reports_by_profile
-             SELECT profile, id FROM quarantined_reports
-             WHERE quarantine = ? AND id > ? AND id <= ?
-                 AND id <= (SELECT position FROM watermarks WHERE name = 'indexed')
-             ORDER BY 1, 2",
-            quarantine.id,
-            position,
-            last
-        )
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query!(
             "INSERT INTO unproven_values
              SELECT moved.id, pair.value ->> 0, pair.value ->> 1
              FROM quarantined_reports AS moved CROSS JOIN json_each(unproven) AS pair

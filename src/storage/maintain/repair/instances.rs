@@ -2,6 +2,8 @@
 //! totals. None of these changes meanwhile. The tables of a recount are not part of the schema, so these queries
 //! cannot be checked against it when compiled; the tests run them.
 
+use std::time::Instant;
+
 use futures_util::FutureExt as _;
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -11,64 +13,30 @@ use super::super::{
     recount::{self, instances::Rule},
     recount_calendar::{self, add_all_moves},
 };
-use crate::domain::{Hour, Window};
+use crate::{
+    domain::{Hour, Window},
+    storage::report_lists,
+};
 
-/// Lists the reports by profile as they are. Returns how many rows were wrong.
+/// Makes the lists of reports by profile anew. Returns how many reports were in none, or in that of another profile.
 pub async fn repair_lists(connection: &mut SqliteConnection, pace: &mut Pace) -> sqlx::Result<i64> {
-    let mut snapshot = connection.begin().await?;
-    sqlx::raw_sql(
-        "DROP TABLE IF EXISTS temp.differences;
-         CREATE TEMP TABLE differences AS
-         SELECT profile, id AS report, 1 AS missing
-         FROM reports
-         WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
-             AND NOT EXISTS (
-                 SELECT 1 FROM reports_by_profile AS listed
-                 WHERE listed.profile = reports.profile AND listed.report = reports.id
-             );",
-    )
-    .execute(&mut *snapshot)
-    .await?;
-    let missing = differences(&mut snapshot).await?;
-    let too_many = sqlx::query_scalar!(
-        r#"SELECT (SELECT count(*) FROM reports_by_profile) + ?
-               - (
-                   SELECT count(*) FROM reports
-                   WHERE id <= (SELECT position FROM watermarks WHERE name = 'indexed')
-               ) AS "too_many!: i64""#,
-        missing
-    )
-    .fetch_one(&mut *snapshot)
-    .await?;
-    // Each row is looked up on a page of its own: not where their number is right.
-    if too_many > 0 {
-        sqlx::raw_sql(
-            "INSERT INTO temp.differences
-             SELECT profile, report, 0
-             FROM reports_by_profile AS listed
-             WHERE NOT EXISTS (
-                 SELECT 1 FROM reports
-                 WHERE reports.id = listed.report AND reports.profile = listed.profile
-             );",
-        )
-        .execute(&mut *snapshot)
-        .await?;
+    let (mut wrong, mut block) = (0, 0);
+    pace.begin_rows();
+    while let Some(blocks) = report_lists::listed_from(connection, block).await? {
+        block = blocks.end;
+        let compared = report_lists::compare(connection, blocks).await?;
+        wrong += compared.wrong;
+        let mut right = compared.right.into_iter().peekable();
+        while right.peek().is_some() {
+            let (begun, rows) = (Instant::now(), pace.rows());
+            let lists = right.by_ref().take(rows).collect();
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            report_lists::write(&mut transaction, &lists).await?;
+            transaction.commit().await?;
+            pace.rest(begun, rows).await;
+        }
     }
-    snapshot.commit().await?;
-    steps(
-        connection,
-        pace,
-        [
-            "DELETE FROM reports_by_profile WHERE (profile, report) IN (
-                 SELECT profile, report FROM temp.differences
-                 WHERE rowid > ? AND rowid <= ? AND NOT missing
-             )",
-            "INSERT OR IGNORE INTO reports_by_profile
-             SELECT profile, report FROM temp.differences
-             WHERE rowid > ? AND rowid <= ? AND missing",
-        ],
-    )
-    .await
+    Ok(wrong)
 }
 
 /// Measures the blocks of numbers anew. Returns how many were wrong or too wide. Another process may index reports

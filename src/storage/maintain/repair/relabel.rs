@@ -139,13 +139,6 @@ async fn step(connection: &mut SqliteConnection, moving: &[Moving]) -> sqlx::Res
     )
     .execute(&mut *transaction)
     .await?;
-    sqlx::query!(
-        "UPDATE OR IGNORE reports_by_profile SET profile = value ->> 2 FROM json_each(?)
-         WHERE reports_by_profile.profile = value ->> 1 AND report = value ->> 0",
-        rows
-    )
-    .execute(&mut *transaction)
-    .await?;
     // One whose combination has no room keeps its value for the next time.
     sqlx::query(
         "DELETE FROM unproven_values WHERE (report, dimension) IN (

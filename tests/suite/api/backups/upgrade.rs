@@ -8,8 +8,12 @@ async fn a_migration_is_preceded_by_a_backup() {
     let database = filled(folder.path(), 5).await;
     execute(
         &database,
-        "DROP TABLE report_blocks; DROP VIEW measured_blocks;
-         DELETE FROM _sqlx_migrations WHERE version = 11;",
+        "DROP TABLE report_lists; DELETE FROM watermarks WHERE name = 'listed';
+         CREATE TABLE reports_by_profile (profile, report);
+         CREATE TRIGGER report_removed AFTER DELETE ON reports BEGIN
+             DELETE FROM reports_by_profile WHERE report = old.id;
+         END;
+         DELETE FROM _sqlx_migrations WHERE version = 12;",
     )
     .await;
     // Without a backup there is no upgrade.
@@ -19,18 +23,18 @@ async fn a_migration_is_preceded_by_a_backup() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(!refused.status.success() && said.lines().count() == 1, "{said}");
     assert!(said.contains("before the upgrade") && said.contains("BACKUP_DIR"), "{said}");
-    assert_eq!(schema(&database).await, 10);
+    assert_eq!(schema(&database).await, 11);
 
     let copies = copies.path().join("copies");
     drop(Server::start_command(&mut server(&database, &copies)));
-    assert_eq!(schema(&database).await, 11);
+    assert_eq!(schema(&database).await, 12);
     let made = backups(&copies);
     assert!(made[0].to_string_lossy().ends_with("Z-before-upgrade.db.gz"), "{made:?}");
     let restored = folder.path().join("restored.db");
     let said = restore(&made[0], &restored).unwrap();
     assert!(said.starts_with("restored 5 reports of 5 instances"), "{said}");
     // For the version before, its schema is left alone.
-    assert_eq!(schema(&restored).await, 10);
+    assert_eq!(schema(&restored).await, 11);
     // The next start has nothing to upgrade.
     drop(Server::start_command(&mut server(&database, &copies)));
     assert_eq!(
