@@ -10,7 +10,7 @@ use crate::storage::{
 };
 
 /// Lists of a profile that are read together: fewest and most.
-const LISTS: (usize, usize) = (16, 512);
+const LISTS: (usize, usize) = (4, 512);
 
 /// Walk down the lists of some profiles, within a range of numbers.
 #[derive(Debug)]
@@ -96,5 +96,86 @@ impl<'a> Listed<'a> {
         }
         self.block = complete - 1;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::btree_map, prelude::*};
+    use sqlx::Connection as _;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::storage::{
+        Database, json,
+        report_lists::{Lists, write},
+    };
+
+    /// Lists of the profiles of reports by their numbers, and walks for the reports of some profiles.
+    async fn check(
+        reports: BTreeMap<i64, i64>,
+        walks: Vec<(Vec<i64>, RangeInclusive<i64>, usize)>,
+    ) -> Result<(), TestCaseError> {
+        let folder = TempDir::new().unwrap();
+        let database = Database::open_in(&folder).await;
+        let writer = database.writer();
+        let mut connection = writer.second_connection().await.unwrap();
+        let mut lists = Lists::new();
+        for (&number, &profile) in &reports {
+            lists.entry((profile, number / NUMBERS_OF_BLOCK)).or_default().push(number);
+        }
+        write(&mut connection, &lists).await.unwrap();
+        for (profiles, numbers, wanted) in walks {
+            let expected = reports.iter().rev();
+            let expected = expected.filter(|&(number, profile)| {
+                numbers.contains(number) && profiles.contains(profile)
+            });
+            let expected: Vec<i64> = expected.map(|(number, _)| *number).collect();
+            let json = json::encode(&profiles).unwrap();
+            let mut listed = Listed::new(&json, profiles.len(), numbers);
+            let mut found = Vec::new();
+            loop {
+                let next = listed.next(&mut connection, wanted).await.unwrap();
+                let is_last = found.len() + next.len() == expected.len();
+                prop_assert!(next.len() >= wanted || is_last);
+                if next.is_empty() {
+                    break;
+                }
+                found.extend(next);
+            }
+            prop_assert_eq!(found, expected);
+        }
+        connection.close().await.unwrap();
+        writer.close().await.unwrap();
+        database.close().await;
+        Ok(())
+    }
+
+    prop_compose! {
+        fn walk()(
+            profiles in proptest::sample::subsequence(vec![1, 2, 3], 1..=3),
+            from in 0..400_000_i64,
+            numbers in 0..400_000_i64,
+            wanted in 1..40_usize,
+        ) -> (Vec<i64>, RangeInclusive<i64>, usize) {
+            (profiles, from..=from + numbers, wanted)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn numbers_come_newest_first_and_none_is_left_out(
+            reports in btree_map(
+                1..400_000_i64, prop_oneof![8 => Just(1_i64), 2 => Just(2), 1 => Just(3)], 0..200
+            ),
+            walks in proptest::collection::vec(walk(), 8),
+        ) {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(check(reports, walks))?;
+        }
     }
 }
