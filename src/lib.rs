@@ -26,5 +26,6 @@ pub mod ingest;
 pub mod log;
 pub mod metrics;
 pub mod promql;
+mod retry;
 pub mod simulation;
 pub mod storage;

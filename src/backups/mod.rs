@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     config::BackupConfig,
     metrics::Metrics,
+    retry::Retry,
     storage::{Database, Source},
 };
 use folder::Folder;
@@ -78,8 +79,7 @@ impl Backups {
             stopping: Arc::clone(&stopping),
             newest: None,
             known: false,
-            waits: None,
-            distance: TRIED_AGAIN,
+            retry: Retry::new(TRIED_AGAIN, TRIED_AGAIN_AT_LAST.min(config.every)),
             trial_waits: None,
         };
         let (stop, stopped) = oneshot::channel();
@@ -149,9 +149,7 @@ struct Keeper {
     newest: Option<Newest>,
     /// True once the folder was read.
     known: bool,
-    /// Time before which nothing is tried after a failure, and how long that was.
-    waits: Option<Instant>,
-    distance: Duration,
+    retry: Retry,
     /// Time before which no backup is restored for a test after that failed.
     trial_waits: Option<Instant>,
 }
@@ -173,16 +171,16 @@ impl Keeper {
 
     /// Makes a backup if one is due, and tries the newest one out if that is.
     async fn look(&mut self) {
-        if self.waits.is_some_and(|until| Instant::now() < until) {
+        if self.retry.waits() {
             return;
         }
         let begun = Instant::now();
         match self.keep().await {
-            Ok(()) => (self.waits, self.distance) = (None, TRIED_AGAIN),
+            Ok(()) => self.retry.end(),
             Err(_) if self.stopping.load(Ordering::Relaxed) => {}
             Err(error) => {
                 self.metrics.backup_failed();
-                let wait = self.distance.min(self.config.every);
+                let wait = self.retry.plan_next();
                 tracing::error!(
                     error = format!("{error:#}"),
                     folder = %self.config.folder.display(),
@@ -190,8 +188,6 @@ impl Keeper {
                     took_s = begun.elapsed().as_secs(),
                     "cannot make a backup"
                 );
-                self.waits = Some(Instant::now() + wait);
-                self.distance = TRIED_AGAIN_AT_LAST.min(self.distance * 2);
             }
         }
         self.try_out().await;

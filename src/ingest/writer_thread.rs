@@ -7,7 +7,6 @@ mod close_hours;
 mod correct_times;
 mod keep_house;
 mod recount_calendar;
-mod retry;
 mod watch;
 
 use std::{
@@ -32,13 +31,13 @@ use self::{
     close_hours::Closing,
     correct_times::{OrderState, corrected},
     recount_calendar::Recounting,
-    retry::Retry,
     watch::Watching,
 };
 use super::{Refused, Waiting, clock_watch::ClockWatch};
 use crate::{
     domain::ClockState,
     metrics::Metrics,
+    retry::Retry,
     storage::{self, Database, Upkeep, Writer},
 };
 
@@ -59,6 +58,9 @@ const LULL: Duration = Duration::from_millis(10);
 const INDEXED_AFTER: Duration = Duration::from_secs(1);
 /// Time between two rounds of housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
+/// Time after which writing is tried again that failed, doubled each time, and the longest such time.
+const TRIED_AGAIN: Duration = Duration::from_secs(1);
+const TRIED_AGAIN_AT_LAST: Duration = Duration::from_mins(1);
 /// Space in bytes that a disk has which takes reports again: that of a few transactions.
 const ROOM: u64 = 1 << 20;
 /// Time between two looks at whether an operator has ordered something.
@@ -143,7 +145,7 @@ impl WriterThread {
             closed_at,
             closing: Closing::Next,
             closing_fails: false,
-            retry: Retry::default(),
+            retry: Retry::new(TRIED_AGAIN, TRIED_AGAIN_AT_LAST),
         }
     }
 
@@ -294,7 +296,7 @@ impl WriterThread {
                     tracing::info!("the database can be written again");
                     self.metrics.disk_refuses(false);
                     self.indexing_fails = false;
-                    self.retry = Retry::default();
+                    self.retry.end();
                 }
             }
             Err(error) => {

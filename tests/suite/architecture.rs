@@ -8,7 +8,7 @@ use std::{
 
 /// Floors of the house, from the ground up: a module names only modules of floors below its own.
 const FLOORS: [&[&str]; 9] = [
-    &["domain"],
+    &["domain", "retry"],
     &["clock"],
     &["config", "simulation", "storage"],
     &["log", "metrics"],
