@@ -136,7 +136,6 @@ pub async fn run(
 
     // The last handler has ended, so nothing can enter the queue and the writer ends.
     tracing::info!("stopping");
-    database.close().await;
     writer.await.context("the writer ended early")?.context("cannot close the database")?;
     database.release();
     tracing::info!("stopped");

@@ -213,6 +213,8 @@ mod tests {
         assert!(stored.iter().all(Result::is_ok));
         drop(ingest);
         writer.await.unwrap().unwrap();
+        database.release();
+        let database = Database::open_in(&folder).await;
         assert_eq!(database.totals().await.unwrap().instances, reports as u64);
     }
 }

@@ -149,7 +149,7 @@ impl WriterThread {
         }
     }
 
-    /// Writes until the queue ends, and closes the database.
+    /// Writes until the queue ends, and closes the database: no reader is left then.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) -> storage::Result<()> {
         self.begin_run().await;
         // If no hour has ended since the last run, the first reports can be indexed at once.
@@ -207,6 +207,8 @@ impl WriterThread {
         }
         self.record(queue.len()).await;
         self.clock.record(&mut self.writer).await;
+        // The last connection copies the log, and only the writer's can.
+        self.database.close().await;
         self.writer.close().await
     }
 

@@ -20,6 +20,16 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_stopped() {
     nothing_is_lost(3, stop).await;
 }
 
+/// A server that is stopped while it does its first chores.
+#[test]
+fn a_stop_at_once_is_no_error() {
+    let folder = TempDir::new().unwrap();
+    for _ in 0..16 {
+        let (status, log) = Server::start(&folder.path().join("telemetry.db")).terminate();
+        assert!(status.success() && !log.contains("ERROR"), "{log}");
+    }
+}
+
 /// Ends the server under load, `rounds` times, and compares what it has with what it
 /// acknowledged.
 async fn nothing_is_lost(rounds: usize, end: impl Fn(Server)) {
