@@ -1,4 +1,4 @@
--- Reports by profile, packed: thousands of reports of a profile took thirteen bytes each.
+-- Reports by profile, packed: a row a report took thirteen bytes.
 
 DROP TRIGGER report_removed;
 DROP TABLE reports_by_profile;

@@ -54,7 +54,7 @@ pub use read::{
 };
 use readers::{Reader, Readers};
 pub use records::{Fault, Record, RecordFormat, RecordReader, RecordWriter};
-use report_lists::list_blocks;
+use report_lists::{list_blocks, unlisted};
 use startup_bounds::write_bounds;
 use write::Traffic;
 pub use write::{LONGEST_GAP, Quarantine, QuarantineState, Sample, Stored, Writer, is_counter};
@@ -176,8 +176,7 @@ impl Database {
         check_journal_mode(&mut connection, &path).await?;
         migrate(&mut connection, &path).await?;
         write_bounds(&mut connection).await.map_err(|source| write_error(&path, source))?;
-        // An import that was killed, or an older version, left them.
-        list_blocks(&mut connection).await.map_err(|source| write_error(&path, source))?;
+        list(&mut connection).await;
         connection.close().await.map_err(|source| write_error(&path, source))?;
 
         Ok(Self {
@@ -299,6 +298,21 @@ async fn check_journal_mode(
         .await
         .map_err(|source| write_error(path, source))?;
     if mode == "wal" { Ok(()) } else { Err(OpenError::NoLog { path: path.to_owned(), mode }) }
+}
+
+/// Lists the reports by profile that an older version did not, or an import that was killed. Without lists searches take
+/// longer, so that a failure ends nothing: indexing tries again.
+async fn list(connection: &mut SqliteConnection) {
+    let listed = async {
+        if unlisted(&mut *connection).await?.is_some() {
+            tracing::info!("listing reports by profile: a minute or less for each ten million");
+            list_blocks(&mut *connection).await?;
+        }
+        Ok::<_, sqlx::Error>(())
+    };
+    if let Err(error) = listed.await {
+        tracing::warn!(%error, "cannot list reports by profile");
+    }
 }
 
 async fn migrate(

@@ -19,29 +19,52 @@ use super::{bundle::Bundle, instance_key::hex, json, leb128};
 /// Numbers of a block, here and in `report_blocks`.
 pub const NUMBERS_OF_BLOCK: i64 = 4096;
 
-/// Blocks that are listed together at most. A profile's lists lie side by side, so that blocks of an import which are
-/// written together change fewer pages.
-const LISTED_TOGETHER: i64 = 32;
+/// Bytes of a list that has a bit for each number.
+const BITS: usize = 4096 / 8;
+
+/// Blocks that are listed together at most, and lists after which no further block is. A profile's lists lie side by
+/// side, so that blocks of an import which are written together change fewer pages.
+const LISTED_TOGETHER: (i64, usize) = (32, 20_000);
+/// Blocks that are compared together.
+const COMPARED_TOGETHER: i64 = 8;
+/// Lists that are changed together.
+const CHANGED_TOGETHER: usize = 64;
 
 /// Numbers of reports, ascending, by profile and block.
 pub type Lists = BTreeMap<(i64, i64), Vec<i64>>;
 
-/// Packs the numbers of a block: the distance of each from the one before, of the first one from the block's begin.
+/// Packs ascending numbers of a block: the distance of each from the one before, of the first one from the block's
+/// begin. Where a bit for each number of the block is shorter, these: no list leaves the page of its row.
 fn pack(block: i64, numbers: &[i64]) -> Vec<u8> {
-    let (mut packed, mut last) = (Vec::with_capacity(2 * numbers.len()), block * NUMBERS_OF_BLOCK);
+    let begin = block * NUMBERS_OF_BLOCK;
+    let (mut packed, mut last) = (Vec::with_capacity(2 * numbers.len()), begin);
     for &number in numbers {
         leb128::put(&mut packed, number.abs_diff(last));
         last = number;
     }
-    packed
+    if packed.len() < BITS {
+        return packed;
+    }
+    let mut bits = vec![0; BITS];
+    for number in numbers {
+        let offset = usize::try_from(number - begin).unwrap_or(0);
+        bits[offset / 8] |= 1 << (offset % 8);
+    }
+    bits
 }
 
-/// The numbers of a list.
+/// The numbers of a list, ascending.
 pub fn unpack(block: i64, mut packed: &[u8]) -> Result<Vec<i64>, Broken> {
     let begin = block.checked_mul(NUMBERS_OF_BLOCK).ok_or(Broken)?;
+    if packed.len() == BITS {
+        let has = |offset: &usize| packed[offset / 8] & (1 << (offset % 8)) != 0;
+        let offsets = (0..8 * BITS).filter(has).filter_map(|offset| i64::try_from(offset).ok());
+        return Ok(offsets.map(|offset| begin + offset).collect());
+    }
     let (mut numbers, mut offset) = (Vec::with_capacity(packed.len()), 0_i64);
     while !packed.is_empty() {
         let distance = leb128::take(&mut packed).and_then(|distance| i64::try_from(distance).ok());
+        let distance = distance.filter(|&distance| distance > 0 || numbers.is_empty());
         offset = distance.and_then(|distance| offset.checked_add(distance)).ok_or(Broken)?;
         if offset >= NUMBERS_OF_BLOCK {
             return Err(Broken);
@@ -83,7 +106,7 @@ pub async fn unlisted(connection: &mut SqliteConnection) -> sqlx::Result<Option<
     .await?;
     let end = (state.indexed + 1) / NUMBERS_OF_BLOCK;
     let first = state.next.map_or(end, |number| number / NUMBERS_OF_BLOCK);
-    Ok((first < end).then_some(first..end.min(first + LISTED_TOGETHER)))
+    Ok((first < end).then_some(first..end.min(first + LISTED_TOGETHER.0)))
 }
 
 /// Lists the reports of every block that is indexed as a whole.
@@ -92,9 +115,13 @@ pub async fn list_blocks(connection: &mut SqliteConnection) -> sqlx::Result<()> 
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         // Another process may have listed them since.
         let Some(blocks) = unlisted(&mut transaction).await? else { break };
-        let lists = stored(&mut transaction, blocks.clone()).await?;
+        let (mut lists, mut end) = (Lists::new(), blocks.start);
+        while end < blocks.end && lists.len() < LISTED_TOGETHER.1 {
+            add_block(&mut transaction, end, &mut lists).await?;
+            end += 1;
+        }
         write(&mut transaction, &lists).await?;
-        sqlx::query!("UPDATE watermarks SET position = ? WHERE name = 'listed'", blocks.end)
+        sqlx::query!("UPDATE watermarks SET position = ? WHERE name = 'listed'", end)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
@@ -102,27 +129,28 @@ pub async fn list_blocks(connection: &mut SqliteConnection) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// The lists of some blocks, out of the reports.
-async fn stored(connection: &mut SqliteConnection, blocks: Range<i64>) -> sqlx::Result<Lists> {
-    let mut lists = Lists::new();
-    for block in blocks {
-        let first = block * NUMBERS_OF_BLOCK;
-        // Number and profile as one number, of which the text takes SQLite half of the time of two.
-        let bundle = sqlx::query_scalar!(
-            r#"SELECT CAST(string_agg(profile * 4096 + id - ?1, ' ') || ' ' AS BLOB) AS "bundle: Vec<u8>"
-               FROM reports WHERE id >= ?1 AND id < ?1 + 4096"#,
-            first
-        )
-        .fetch_one(&mut *connection)
-        .await?;
-        let mut bundle = Bundle::new(bundle.as_deref());
-        while !bundle.is_empty() {
-            let both = bundle.some_number()?;
-            let (profile, offset) = (both / NUMBERS_OF_BLOCK, both % NUMBERS_OF_BLOCK);
-            lists.entry((profile, block)).or_default().push(first + offset);
-        }
+/// Adds the lists of a block, out of the reports.
+async fn add_block(
+    connection: &mut SqliteConnection,
+    block: i64,
+    lists: &mut Lists,
+) -> sqlx::Result<()> {
+    let first = block * NUMBERS_OF_BLOCK;
+    // Number and profile as one number, of which the text takes SQLite half of the time of two.
+    let bundle = sqlx::query_scalar!(
+        r#"SELECT CAST(string_agg(profile * 4096 + id - ?1, ' ') || ' ' AS BLOB) AS "bundle: Vec<u8>"
+           FROM reports WHERE id >= ?1 AND id < ?1 + 4096"#,
+        first
+    )
+    .fetch_one(connection)
+    .await?;
+    let mut bundle = Bundle::new(bundle.as_deref());
+    while !bundle.is_empty() {
+        let both = bundle.some_number()?;
+        let (profile, offset) = (both / NUMBERS_OF_BLOCK, both % NUMBERS_OF_BLOCK);
+        lists.entry((profile, block)).or_default().push(first + offset);
     }
-    Ok(lists)
+    Ok(())
 }
 
 /// Writes lists in place of those of their profile and block. An empty one has no row.
@@ -172,37 +200,45 @@ impl ListChanges {
                 list.push((number, change > 0));
             }
         }
-        if changes.is_empty() {
-            return Ok(());
+        let changes: Vec<_> = changes.into_iter().collect();
+        for changes in changes.chunks(CHANGED_TOGETHER) {
+            change(connection, changes).await?;
         }
-        let keys = json::encode(&changes.keys().collect::<Vec<_>>())?;
-        let bundle = sqlx::query_scalar!(
-            r#"SELECT CAST(string_agg(list, '') AS BLOB) AS "bundle: Vec<u8>"
-               FROM (
-                   SELECT concat(profile, ' ', block, ' ', octet_length(reports), ':', reports) AS list
-                   FROM json_each(?) AS keys CROSS JOIN report_lists
-                       ON profile = CAST(keys.value ->> 0 AS INTEGER)
-                       AND block = CAST(keys.value ->> 1 AS INTEGER)
-               )"#,
-            keys
-        )
-        .fetch_one(&mut *connection)
-        .await?;
-        let mut lists = read(bundle.as_deref())?;
-        for (key, changes) in changes {
-            let mut numbers: BTreeSet<i64> =
-                lists.remove(&key).unwrap_or_default().into_iter().collect();
-            for (number, is_added) in changes {
-                if is_added {
-                    numbers.insert(number)
-                } else {
-                    numbers.remove(&number)
-                };
-            }
-            lists.insert(key, numbers.into_iter().collect());
-        }
-        write(connection, &lists).await
+        Ok(())
     }
+}
+
+/// Numbers that come (true) and go (false), with the profile and block of their list.
+type Change = ((i64, i64), Vec<(i64, bool)>);
+
+async fn change(connection: &mut SqliteConnection, changes: &[Change]) -> sqlx::Result<()> {
+    let keys = json::encode(&changes.iter().map(|(key, _)| key).collect::<Vec<_>>())?;
+    let bundle = sqlx::query_scalar!(
+        r#"SELECT CAST(string_agg(list, '') AS BLOB) AS "bundle: Vec<u8>"
+           FROM (
+               SELECT concat(profile, ' ', block, ' ', octet_length(reports), ':', reports) AS list
+               FROM json_each(?) AS keys CROSS JOIN report_lists
+                   ON profile = CAST(keys.value ->> 0 AS INTEGER)
+                   AND block = CAST(keys.value ->> 1 AS INTEGER)
+           )"#,
+        keys
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let mut lists = read(bundle.as_deref())?;
+    for (key, changes) in changes {
+        let numbers = lists.remove(key).unwrap_or_default();
+        let mut numbers: BTreeSet<i64> = numbers.into_iter().collect();
+        for (number, comes) in changes {
+            if *comes {
+                numbers.insert(*number)
+            } else {
+                numbers.remove(number)
+            };
+        }
+        lists.insert(*key, numbers.into_iter().collect());
+    }
+    write(connection, &lists).await
 }
 
 /// Lists out of a bundle of profile, block and packed numbers. A broken one is empty: what is left of it is not known.
@@ -217,15 +253,33 @@ fn read(bundle: Option<&[u8]>) -> sqlx::Result<Lists> {
     Ok(lists)
 }
 
-/// Forgets the lists of the blocks before that of a number: none of their reports is left.
-pub async fn forget_before(connection: &mut SqliteConnection, number: i64) -> sqlx::Result<()> {
-    let block = number / NUMBERS_OF_BLOCK;
-    sqlx::query!(
-        "DELETE FROM report_lists WHERE profile IN (SELECT id FROM profiles) AND block < ?",
-        block
+/// Forgets the hours and lists of the blocks between two numbers that have no report left.
+pub async fn forget_empty(
+    connection: &mut SqliteConnection,
+    first: i64,
+    last: i64,
+) -> sqlx::Result<()> {
+    let empty = sqlx::query_scalar!(
+        "SELECT block FROM report_blocks
+         WHERE block BETWEEN ? / 4096 AND ? / 4096 AND NOT EXISTS (
+             SELECT 1 FROM reports WHERE id >= 4096 * block AND id < 4096 * (block + 1)
+         )",
+        first,
+        last
     )
-    .execute(connection)
+    .fetch_all(&mut *connection)
     .await?;
+    for block in empty {
+        sqlx::query!(
+            "DELETE FROM report_lists WHERE profile IN (SELECT id FROM profiles) AND block = ?",
+            block
+        )
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query!("DELETE FROM report_blocks WHERE block = ?", block)
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 
@@ -244,7 +298,7 @@ pub async fn listed_from(
     .fetch_one(connection)
     .await?;
     let first = state.next.map_or(state.end, |number| number / NUMBERS_OF_BLOCK);
-    Ok((first < state.end).then_some(first..state.end.min(first + LISTED_TOGETHER)))
+    Ok((first < state.end).then_some(first..state.end.min(first + COMPARED_TOGETHER)))
 }
 
 /// Lists of some blocks compared with the reports.
@@ -275,7 +329,10 @@ pub async fn compare(
     .fetch_one(&mut *connection)
     .await?;
     let mut listed = read(bundle.as_deref())?;
-    let mut right = stored(connection, blocks).await?;
+    let mut right = Lists::new();
+    for block in blocks {
+        add_block(connection, block, &mut right).await?;
+    }
     let reports: BTreeSet<i64> = right.values().flatten().copied().collect();
     let mut wrong = 0;
     right.retain(|key, numbers| {

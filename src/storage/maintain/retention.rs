@@ -1,12 +1,8 @@
 //! Pruning of single reports, whose counts stay.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
-use crate::storage::{
-    Result, Writer,
-    report_lists::{NUMBERS_OF_BLOCK, forget_before},
-};
+use crate::storage::{Result, Writer, report_lists::forget_empty};
 
 /// Reports deleted in one transaction, which takes a few milliseconds.
 const CHUNK: i64 = 2_000;
@@ -47,7 +43,7 @@ impl Writer {
             .execute(&mut *transaction)
             .await?
             .rows_affected();
-            forget_blocks(&mut transaction, first).await?;
+            forget_empty(&mut transaction, first, last).await?;
             sqlx::query!(
                 "UPDATE watermarks SET position = max(position, ?) WHERE name = 'pruned'",
                 last
@@ -61,24 +57,9 @@ impl Writer {
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await?;
-            sqlx::query!("PRAGMA incremental_vacuum(500)").fetch_all(&mut open.connection).await?;
+            sqlx::query!("PRAGMA incremental_vacuum(100)").fetch_all(&mut open.connection).await?;
             Ok(deleted)
         })
         .await
     }
-}
-
-/// Forgets the hours and lists of the blocks that lost their last report, of which one was the first.
-async fn forget_blocks(connection: &mut SqliteConnection, first: i64) -> sqlx::Result<()> {
-    let left = sqlx::query_scalar!(r#"SELECT min(id) AS "id: i64" FROM reports"#)
-        .fetch_one(&mut *connection)
-        .await?;
-    let Some(left) = left.filter(|left| left / NUMBERS_OF_BLOCK > first / NUMBERS_OF_BLOCK) else {
-        return Ok(());
-    };
-    let block = left / NUMBERS_OF_BLOCK;
-    sqlx::query!("DELETE FROM report_blocks WHERE block < ?", block)
-        .execute(&mut *connection)
-        .await?;
-    forget_before(connection, left).await
 }

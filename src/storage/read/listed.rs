@@ -11,23 +11,35 @@ use crate::storage::{
 
 /// Lists of a profile that are read together: fewest and most.
 const LISTS: (usize, usize) = (4, 512);
+/// Lists of all profiles that are read together, beside the fewest of each.
+const LISTS_OF_ALL: usize = 50_000;
 
 /// Walk down the lists of some profiles, within a range of numbers.
 #[derive(Debug)]
 pub(super) struct Listed<'a> {
     /// Numbers of the profiles, as a JSON array.
     profiles: &'a str,
-    /// Number of the profiles.
-    count: usize,
+    /// Lists of a profile that are read next, and the most of them.
+    lists: (usize, usize),
     numbers: RangeInclusive<i64>,
     /// The newest block that was not read; below that of the first number at the end.
     block: i64,
 }
 
 impl<'a> Listed<'a> {
-    pub fn new(profiles: &'a str, count: usize, numbers: RangeInclusive<i64>) -> Self {
+    /// For so many reports of profiles, of which there are `count`.
+    pub fn new(
+        profiles: &'a str,
+        count: usize,
+        numbers: RangeInclusive<i64>,
+        wanted: usize,
+    ) -> Self {
         let block = *numbers.end() / NUMBERS_OF_BLOCK;
-        Self { profiles, count, numbers, block }
+        let count = count.max(1);
+        let most = (LISTS_OF_ALL / count).clamp(LISTS.0, LISTS.1);
+        // A list has a report at least, so that these are enough where the profiles are equally frequent.
+        let lists = (wanted / count).clamp(LISTS.0, most);
+        Self { profiles, lists: (lists, most), numbers, block }
     }
 
     /// The next numbers, newest first: so many at least, or all that are left.
@@ -39,8 +51,8 @@ impl<'a> Listed<'a> {
         let first = *self.numbers.start() / NUMBERS_OF_BLOCK;
         let mut found = Vec::new();
         while self.block >= first && found.len() < wanted {
-            let most = ((wanted - found.len()) / self.count.max(1)).clamp(LISTS.0, LISTS.1);
-            let limit = i64::try_from(most).unwrap_or(i64::MAX);
+            let (lists, most) = self.lists;
+            let limit = i64::try_from(lists).unwrap_or(i64::MAX);
             let bundle = sqlx::query_file_scalar!(
                 "src/storage/read/newest_lists.sql",
                 self.profiles,
@@ -50,7 +62,8 @@ impl<'a> Listed<'a> {
             )
             .fetch_one(&mut *snapshot)
             .await?;
-            self.add(bundle.as_deref(), first, most, wanted, &mut found)?;
+            self.add(bundle.as_deref(), first, wanted, &mut found)?;
+            self.lists.0 = most.min(2 * lists);
         }
         Ok(found)
     }
@@ -60,7 +73,6 @@ impl<'a> Listed<'a> {
         &mut self,
         bundle: Option<&[u8]>,
         first: i64,
-        most: usize,
         wanted: usize,
         found: &mut Vec<i64>,
     ) -> sqlx::Result<()> {
@@ -73,7 +85,7 @@ impl<'a> Listed<'a> {
             lists.push((block, bundle.bytes()?.unwrap_or_default()));
             of_profile = if last == Some(profile) { of_profile + 1 } else { 1 };
             last = Some(profile);
-            if of_profile == most {
+            if of_profile == self.lists.0 {
                 complete = complete.max(block);
             }
         }
@@ -134,7 +146,7 @@ mod tests {
             });
             let expected: Vec<i64> = expected.map(|(number, _)| *number).collect();
             let json = json::encode(&profiles).unwrap();
-            let mut listed = Listed::new(&json, profiles.len(), numbers);
+            let mut listed = Listed::new(&json, profiles.len(), numbers, wanted);
             let mut found = Vec::new();
             loop {
                 let next = listed.next(&mut connection, wanted).await.unwrap();

@@ -124,7 +124,7 @@ struct Search<'a> {
     received: Received,
     /// 1 if heartbeats are wanted, else 0.
     heartbeats: i64,
-    /// Number of wanted profiles, each of which has a list.
+    /// Number of wanted profiles, each of which has lists.
     lists: i64,
     /// Wanted profiles as a JSON array; `None` is all.
     profiles: Option<String>,
@@ -209,11 +209,11 @@ impl Search<'_> {
     /// The newest reports between two numbers, out of the lists of the wanted profiles.
     async fn listed(&mut self, first: i64, last: i64, limit: i64) -> sqlx::Result<Vec<Row>> {
         let profiles = self.profiles.clone().unwrap_or_default();
-        let mut listed =
-            Listed::new(&profiles, usize::try_from(self.lists).unwrap_or(0), first..=last);
+        let number = |number: i64| usize::try_from(number).unwrap_or(0);
+        let mut listed = Listed::new(&profiles, number(self.lists), first..=last, number(limit));
         let mut found = Vec::new();
         loop {
-            let missing = usize::try_from(limit - count(&found)).unwrap_or(0);
+            let missing = number(limit - count(&found));
             let numbers = listed.next(self.snapshot, missing).await?;
             for numbers in numbers.chunks(NUMBERS_TOGETHER) {
                 found.extend(self.numbered(numbers, limit - count(&found)).await?);
@@ -227,7 +227,7 @@ impl Search<'_> {
         }
     }
 
-    /// Those of some reports that are wanted, in their order.
+    /// Wanted reports among some numbers, in the order of these.
     async fn numbered(&mut self, numbers: &[i64], limit: i64) -> sqlx::Result<Vec<Row>> {
         let numbers = json::encode(numbers)?;
         let bundle = sqlx::query_file_scalar!(

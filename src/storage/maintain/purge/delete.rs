@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{InstanceId, Selection},
-    storage::{instance_key, json},
+    storage::{instance_key, json, report_lists::ListChanges},
 };
 
 /// Deletes all that is stored of an instance. Returns the first hour in which it was seen.
@@ -68,8 +68,17 @@ async fn delete_reports(
     transaction.commit().await
 }
 
-/// Notes the counts of reports that are about to be deleted and go on to count.
+/// Notes the counts of reports that are about to be deleted and go on to count. They leave their lists.
 async fn keep_counts(connection: &mut SqliteConnection, numbers: &str) -> sqlx::Result<()> {
+    let reports = sqlx::query!(
+        "SELECT id, profile FROM reports WHERE id IN (SELECT value FROM json_each(?))",
+        numbers
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut lists = ListChanges::default();
+    reports.iter().for_each(|report| lists.add(report.profile, report.id, -1));
+    lists.store(&mut *connection).await?;
     sqlx::query!(
         "INSERT INTO purged_counts
          SELECT

@@ -15,7 +15,7 @@ use super::super::{
 };
 use crate::{
     domain::{Hour, Window},
-    storage::report_lists,
+    storage::report_lists::{self, Lists},
 };
 
 /// Makes the lists of reports by profile anew. Returns how many reports were in none, or in that of another profile.
@@ -28,12 +28,12 @@ pub async fn repair_lists(connection: &mut SqliteConnection, pace: &mut Pace) ->
         wrong += compared.wrong;
         let mut right = compared.right.into_iter().peekable();
         while right.peek().is_some() {
-            let (begun, rows) = (Instant::now(), pace.rows());
-            let lists = right.by_ref().take(rows).collect();
+            let begun = Instant::now();
+            let lists: Lists = right.by_ref().take(pace.rows()).collect();
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             report_lists::write(&mut transaction, &lists).await?;
             transaction.commit().await?;
-            pace.rest(begun, rows).await;
+            pace.rest(begun, lists.len()).await;
         }
     }
     Ok(wrong)
