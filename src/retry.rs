@@ -15,7 +15,7 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// With the time after the first failure, which doubles with each try, and the longest one.
+    /// No try planned yet. `first` is the time after the first failure, which doubles with each try up to `last`.
     pub fn new(first: Duration, last: Duration) -> Self {
         let first = first.min(last);
         Self { first, last, distance: first, at: None }
@@ -44,12 +44,12 @@ impl Retry {
         }
     }
 
-    /// True until then.
+    /// True while a try is planned and not due.
     pub fn waits(&self) -> bool {
         self.at.is_some_and(|at| Instant::now() < at)
     }
 
-    /// Plans nothing: it has worked.
+    /// Forgets the plan after a try that worked.
     pub fn end(&mut self) {
         (self.distance, self.at) = (self.first, None);
     }

@@ -300,8 +300,8 @@ async fn check_journal_mode(
     if mode == "wal" { Ok(()) } else { Err(OpenError::NoLog { path: path.to_owned(), mode }) }
 }
 
-/// Lists the reports by profile that an older version did not, or an import that was killed. Without lists searches take
-/// longer, so that a failure ends nothing: indexing tries again.
+/// Lists the reports by profile that an older version or a killed import left without a list. Searches take longer without
+/// lists and find the same, so that a failure ends nothing: indexing tries again.
 async fn list(connection: &mut SqliteConnection) {
     let listed = async {
         if unlisted(&mut *connection).await?.is_some() {

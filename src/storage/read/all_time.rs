@@ -115,11 +115,22 @@ impl Database {
     }
 }
 
-/// Counts of all profiles, in one row: a thousand rows would take longer than their contents.
+/// Counts of all profiles, in one row: a thousand rows would take longer than their contents. Open hours are added up by
+/// profile, since every hour of an import is open until the server has rolled it up: a million rows. A profile may have
+/// two rows.
 pub(super) async fn counts(snapshot: &mut SqliteConnection) -> sqlx::Result<Vec<Counts>> {
     let counts = sqlx::query_scalar!(
         r#"SELECT json_group_array(json_array(profile, starts, heartbeats)) AS "counts!"
-           FROM counts WHERE span = 0"#
+           FROM (
+               SELECT profile, starts, heartbeats FROM rollups WHERE span = 0
+               UNION ALL
+               SELECT profile, sum(starts), sum(heartbeats)
+               FROM stored_spans
+               CROSS JOIN rollups
+                   ON rollups.span = stored_spans.stored_as AND period >= stored_spans.first
+               WHERE stored_spans.span = 0 AND stored_spans.stored_as = 1
+               GROUP BY profile
+           )"#
     )
     .fetch_one(snapshot)
     .await?;
