@@ -354,6 +354,16 @@ pub async fn compare(
     Ok(Compared { right, wrong })
 }
 
+/// Reports that the list of their profile leaves out, or that the list of another one has.
+pub async fn wrong(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let (mut wrong, mut block) = (0, 0);
+    while let Some(blocks) = listed_from(connection, block).await? {
+        block = blocks.end;
+        wrong += compare(connection, blocks).await?.wrong;
+    }
+    Ok(wrong)
+}
+
 fn count<T>(items: impl Iterator<Item = T>) -> i64 {
     i64::try_from(items.count()).unwrap_or(i64::MAX)
 }

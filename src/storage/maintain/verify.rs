@@ -1,7 +1,7 @@
 //! Verification: a recount of all counts but the snapshots, compared with the stored ones.
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::Connection as _;
 
 use super::{
     recount::{self, instances::Rule},
@@ -58,7 +58,7 @@ impl Database {
         let activity = sqlx::query_file_scalar!("src/storage/maintain/verify_activity.sql", since)
             .fetch_one(&mut *snapshot)
             .await?;
-        let by_profile = wrong_in_lists(&mut snapshot).await?;
+        let by_profile = report_lists::wrong(&mut snapshot).await?;
         let blocks = sqlx::query_file_scalar!("src/storage/maintain/verify_report_blocks.sql")
             .fetch_one(&mut *snapshot)
             .await?;
@@ -107,14 +107,4 @@ impl Database {
             ],
         })
     }
-}
-
-/// Reports that the list of their profile leaves out, or that the list of another one has.
-async fn wrong_in_lists(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
-    let (mut wrong, mut block) = (0, 0);
-    while let Some(blocks) = report_lists::listed_from(connection, block).await? {
-        block = blocks.end;
-        wrong += report_lists::compare(connection, blocks).await?.wrong;
-    }
-    Ok(wrong)
 }

@@ -10,7 +10,7 @@ use std::{
 use reqwest::Client;
 use tempfile::TempDir;
 
-use crate::support::{App, Server, binary, stock, url};
+use crate::support::{App, Server, binary, execute, stock, url};
 
 /// The line on standard error of a start that fails. It says each thing once.
 fn complaint(command: &mut Command) -> String {
@@ -237,13 +237,8 @@ fn verify_reports_a_count_that_is_wrong() {
     let folder = runtime.block_on(async {
         let app = App::start().await;
         // The last number of a block, whose lists are written then.
-        let file = sqlx::sqlite::SqliteConnectOptions::new().filename(app.database.path());
-        let mut connection = sqlx::ConnectOptions::connect(&file).await.unwrap();
-        sqlx::query("INSERT INTO sqlite_sequence VALUES ('reports', 4094)")
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        sqlx::Connection::close(connection).await.unwrap();
+        let number = "INSERT INTO sqlite_sequence VALUES ('reports', 4094)";
+        execute(app.database.path(), number).await;
         app.report(&stock("a")).await;
         app.stop().await
     });

@@ -7,11 +7,11 @@ use mattermost_telemetry::{
 };
 use proptest::{collection::vec, prelude::*};
 use serde_json::json;
-use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::support::{
-    App, BEGIN, binary,
+    App, BEGIN, binary, execute,
     properties::{cases, run},
     report,
 };
@@ -91,7 +91,6 @@ struct Server {
     folder: TempDir,
     database: Database,
     writer: Writer,
-    numbers: SqliteConnection,
 }
 
 impl Server {
@@ -100,19 +99,15 @@ impl Server {
         let url = format!("sqlite://{}/telemetry.db", folder.path().display());
         let database = Database::open(&url).await.unwrap();
         let writer = database.writer();
-        let file = SqliteConnectOptions::new().filename(database.path());
-        let numbers = file.pragma("synchronous", "off").connect().await.unwrap();
-        Self { folder, database, writer, numbers }
+        Self { folder, database, writer }
     }
 
     async fn send(&mut self, now: Timestamp, sent: Sent) {
         self.writer.close_hours(now).await.unwrap();
         self.writer.store(now, &[sent.report()]).await.unwrap();
         // Blocks of numbers are full after three reports, and have lists then.
-        sqlx::query("UPDATE sqlite_sequence SET seq = seq + 1500 WHERE name = 'reports'")
-            .execute(&mut self.numbers)
-            .await
-            .unwrap();
+        let skip = "UPDATE sqlite_sequence SET seq = seq + 1500 WHERE name = 'reports'";
+        execute(self.database.path(), skip).await;
         self.writer.index(now).await.unwrap();
     }
 
