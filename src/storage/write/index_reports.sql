@@ -44,7 +44,8 @@ FROM (
     -- Hour and profile, which is below 2^32, as one number: an import adds its rows in the order of their keys, while
     -- reports that came now, nearly all of one hour, need no comparison more.
     GROUP BY hour * 4294967296 + profile, up_to_ms
-), (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
+-- CROSS JOIN keeps the groups outside, as in store_batch.sql.
+) CROSS JOIN (SELECT 1 AS span UNION ALL SELECT 24 UNION ALL SELECT 0)
 WHERE (span = 1 OR hour < (SELECT position FROM watermarks WHERE name = 'rolled_up'))
     -- A report that has no date counts in all time only.
     AND (span = 0 OR hour >= 0)
