@@ -170,11 +170,12 @@ impl ReportBody {
     /// reference server, which had fewer rules and whose rows must not be lost.
     #[must_use]
     pub fn salvage(self) -> Salvaged {
-        // Nearly every record keeps the rules, which is found out with a third of the work.
-        if let Ok(Accepted { report, dropped }) = self.clone().accept() {
-            return Salvaged { report, altered: !dropped.is_empty() };
+        let mut given = self.normalised();
+        let dropped = !given.drop_faults().is_empty();
+        // Nearly every record keeps the rules.
+        if given.validate().is_ok() {
+            return Salvaged { report: given.checked(), altered: dropped };
         }
-        let given = self.normalised();
         let fit = |text: Option<String>, max: u64| -> Option<String> {
             let max = usize::try_from(max).unwrap_or(usize::MAX);
             text.map(|text| text.chars().filter(|c| !c.is_control()).take(max).collect())
@@ -186,7 +187,6 @@ impl ReportBody {
             event: given.event.clone().filter(|event| event_kind(event).is_ok()),
             ..given.clone()
         };
-        cut.drop_faults();
         // Twice, since the normal form of what is left may be a character longer.
         for _ in 0..2 {
             for dimension in Dimension::ALL {
@@ -195,7 +195,7 @@ impl ReportBody {
             }
             cut = cut.normalised();
         }
-        let altered = cut != given;
+        let altered = dropped || cut != given;
         Salvaged { report: cut.checked(), altered }
     }
 
