@@ -4,6 +4,7 @@
 //! all its reports are indexed: each report in a row of its own would be a page to change for each report, and more
 //! bytes than the report's. The newest reports are in no list, and few.
 
+mod aside;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::{
 
 use sqlx::{Connection as _, SqliteConnection};
 
+pub use self::aside::{list_aside, store_aside};
 use super::{bundle::Bundle, instance_key::hex, json, leb128};
 
 /// Numbers of a block, here and in `report_blocks`.
@@ -96,17 +98,34 @@ pub async fn first_unlisted(connection: &mut SqliteConnection) -> sqlx::Result<i
 /// Blocks that are to be listed next; `None` where no block without lists is indexed as a whole.
 pub async fn unlisted(connection: &mut SqliteConnection) -> sqlx::Result<Option<Range<i64>>> {
     let state = sqlx::query!(
-        r#"SELECT
-               indexed.position AS indexed,
-               (SELECT min(id) FROM reports WHERE id >= 4096 * listed.position) AS "next: i64"
+        r#"SELECT listed.position AS listed, indexed.position AS indexed
            FROM watermarks AS listed INNER JOIN watermarks AS indexed
                ON listed.name = 'listed' AND indexed.name = 'indexed'"#
     )
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
     let end = (state.indexed + 1) / NUMBERS_OF_BLOCK;
-    let first = state.next.map_or(end, |number| number / NUMBERS_OF_BLOCK);
-    Ok((first < end).then_some(first..end.min(first + LISTED_TOGETHER.0)))
+    blocks_from(connection, state.listed, end, LISTED_TOGETHER.0).await
+}
+
+/// So many blocks at most, from the first one that has reports, from one on and before another.
+async fn blocks_from(
+    connection: &mut SqliteConnection,
+    block: i64,
+    end: i64,
+    most: i64,
+) -> sqlx::Result<Option<Range<i64>>> {
+    if block >= end {
+        return Ok(None);
+    }
+    let next = sqlx::query_scalar!(
+        r#"SELECT min(id) AS "next: i64" FROM reports WHERE id >= 4096 * ?"#,
+        block
+    )
+    .fetch_one(connection)
+    .await?;
+    let first = next.map_or(end, |number| number / NUMBERS_OF_BLOCK);
+    Ok((first < end).then_some(first..end.min(first + most)))
 }
 
 /// Lists the reports of every block that is indexed as a whole.
@@ -115,18 +134,32 @@ pub async fn list_blocks(connection: &mut SqliteConnection) -> sqlx::Result<()> 
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         // Another process may have listed them since.
         let Some(blocks) = unlisted(&mut transaction).await? else { break };
-        let (mut lists, mut end) = (Lists::new(), blocks.start);
-        while end < blocks.end && lists.len() < LISTED_TOGETHER.1 {
-            add_block(&mut transaction, end, &mut lists).await?;
-            end += 1;
-        }
+        let (lists, end) = lists_of(&mut transaction, blocks).await?;
         write(&mut transaction, &lists).await?;
-        sqlx::query!("UPDATE watermarks SET position = ? WHERE name = 'listed'", end)
-            .execute(&mut *transaction)
-            .await?;
+        set_listed(&mut transaction, end).await?;
         transaction.commit().await?;
     }
     Ok(())
+}
+
+async fn set_listed(connection: &mut SqliteConnection, listed: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE watermarks SET position = ? WHERE name = 'listed'", listed)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The lists of some blocks, out of the reports, up to the block that is returned.
+async fn lists_of(
+    connection: &mut SqliteConnection,
+    blocks: Range<i64>,
+) -> sqlx::Result<(Lists, i64)> {
+    let (mut lists, mut end) = (Lists::new(), blocks.start);
+    while end < blocks.end && lists.len() < LISTED_TOGETHER.1 {
+        add_block(connection, end, &mut lists).await?;
+        end += 1;
+    }
+    Ok((lists, end))
 }
 
 /// Adds the lists of a block, out of the reports.
@@ -153,12 +186,17 @@ async fn add_block(
     Ok(())
 }
 
-/// Writes lists in place of those of their profile and block. An empty one has no row.
-pub async fn write(connection: &mut SqliteConnection, lists: &Lists) -> sqlx::Result<()> {
+/// The parameter of a statement that stores lists: a JSON array of [profile, block, packed numbers].
+fn rows(lists: &Lists) -> sqlx::Result<String> {
     let row = |(&(profile, block), numbers): (&(i64, i64), &Vec<i64>)| {
         (profile, block, hex(&pack(block, numbers)).collect::<String>())
     };
-    let rows = json::encode(&lists.iter().map(row).collect::<Vec<_>>())?;
+    json::encode(&lists.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Writes lists in place of those of their profile and block. An empty one has no row.
+pub async fn write(connection: &mut SqliteConnection, lists: &Lists) -> sqlx::Result<()> {
+    let rows = rows(lists)?;
     sqlx::query!(
         "INSERT INTO report_lists (profile, block, reports)
          SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?) WHERE true
@@ -288,17 +326,8 @@ pub async fn listed_from(
     connection: &mut SqliteConnection,
     block: i64,
 ) -> sqlx::Result<Option<Range<i64>>> {
-    let state = sqlx::query!(
-        r#"SELECT
-               position AS end,
-               (SELECT min(id) FROM reports WHERE id >= 4096 * ?) AS "next: i64"
-           FROM watermarks WHERE name = 'listed'"#,
-        block
-    )
-    .fetch_one(connection)
-    .await?;
-    let first = state.next.map_or(state.end, |number| number / NUMBERS_OF_BLOCK);
-    Ok((first < state.end).then_some(first..state.end.min(first + COMPARED_TOGETHER)))
+    let end = first_unlisted(connection).await? / NUMBERS_OF_BLOCK;
+    blocks_from(connection, block, end, COMPARED_TOGETHER).await
 }
 
 /// Lists of some blocks compared with the reports.

@@ -14,7 +14,7 @@ use crate::{
     storage::{
         Result, Writer,
         calendar::CalendarCounts,
-        report_lists::list_blocks,
+        report_lists::{list_aside, store_aside},
         write::{INDEX_WITHIN, Open},
     },
 };
@@ -41,10 +41,12 @@ impl Writer {
                 index_in_parts(open).await?;
                 settle(&mut open.connection, now, &mut Pace::alone()).await?;
             } else {
-                let ((), counted) = tokio::try_join!(
-                    index_in_bulk(&mut second, PART, now),
-                    read_histories(&mut open.connection, now)
-                )?;
+                let ((), (counted, listed)) =
+                    tokio::try_join!(index_in_bulk(&mut second, PART, now), async {
+                        let counted = read_histories(&mut open.connection, now).await?;
+                        Ok((counted, list_aside(&mut open.connection).await?))
+                    })?;
+                store_aside(&mut open.connection, listed).await?;
                 settle_of(&mut open.connection, counted, now).await?;
             }
             (open.closed_hour, open.fleet, open.unindexed) = (None, None, 0);
@@ -97,7 +99,6 @@ async fn index_in_bulk(
 ) -> sqlx::Result<()> {
     while let Some(part) = next_part(connection, reports).await? {
         index_part(connection, &part, now).await?;
-        list_blocks(connection).await?;
     }
     Ok(())
 }
@@ -258,7 +259,9 @@ mod tests {
         let now: Timestamp = BEGIN.parse().unwrap();
         let hour = Hour::of(now);
         let mut second = in_bulk.second_connection().await.unwrap();
+        let listed = list_aside(&mut second).await.unwrap();
         index_in_bulk(&mut second, part, hour).await.unwrap();
+        store_aside(&mut second, listed).await.unwrap();
         second.close().await.unwrap();
         assert_eq!(derived(&mut one_by_one).await, derived(&mut in_bulk).await);
         // Whoever goes on finds what is still to be corrected.
