@@ -115,6 +115,8 @@ pub struct Copy {
     pace: Pace,
     /// Last row that an older version stored, which has noted no single rows.
     stored_before: i64,
+    /// Last report that the database had before the copy: a file has none of a later number that came out of it.
+    last_own: i64,
     /// Highest number of a row that was read.
     last: i64,
     moved: Moved,
@@ -144,22 +146,28 @@ impl Copy {
             Source::Reference(source) => Some(name_of_older_versions(source.source()).await?),
             Source::File(_) => None,
         };
-        let stored_before = writer
+        let (last_own, stored_before) = writer
             .run(async |open| {
                 sort_on_disk(&mut open.connection).await?;
                 if pace.is_alone() {
                     sqlx::query(CACHE).execute(&mut open.connection).await?;
                 }
-                let Some(name) = name else { return Ok(None) };
-                sqlx::query_scalar!("SELECT last_row FROM imports WHERE source = ?", name)
-                    .fetch_optional(&mut open.connection)
-                    .await
+                let last = sqlx::query_scalar!(r#"SELECT max(id) AS "last: i64" FROM reports"#)
+                    .fetch_one(&mut open.connection)
+                    .await?;
+                let Some(name) = name else { return Ok((last, None)) };
+                let stored =
+                    sqlx::query_scalar!("SELECT last_row FROM imports WHERE source = ?", name)
+                        .fetch_optional(&mut open.connection)
+                        .await?;
+                Ok((last, stored))
             })
             .await?;
         Ok(Self {
             source: Arc::new(Mutex::new(source)),
             pace,
             stored_before: stored_before.unwrap_or(i64::MIN),
+            last_own: last_own.unwrap_or(0),
             last: i64::MIN,
             moved: Moved::default(),
         })
@@ -186,7 +194,7 @@ impl Copy {
         clock: &Clock,
         on_moved: &impl Fn(Moved),
     ) -> std::result::Result<(), ImportError> {
-        let Self { source, pace, stored_before, last, moved } = self;
+        let Self { source, pace, stored_before, last_own, last, moved } = self;
         let of_file = matches!(*source.lock().await, Source::File(_));
         let read = |after, rows| {
             let (source, clock) = (Arc::clone(source), clock.clone());
@@ -210,7 +218,7 @@ impl Copy {
                 }
                 let begun = Instant::now();
                 if of_file {
-                    retain_foreign(&mut open.connection, &mut rows).await?;
+                    retain_foreign(&mut open.connection, &mut rows, *last_own).await?;
                     open.accept_labels(rows.iter().map(|row| &row.report.profile)).await?;
                 }
                 let stored = store(open, rows, *stored_before).await?;
@@ -307,16 +315,22 @@ async fn retain_new(
     Ok(())
 }
 
-/// Removes the reports that came out of this very database: those with their number, time and instance.
+/// Removes the reports that came out of this very database: those with their number, up to the last one that it had,
+/// time and instance.
 async fn retain_foreign(
     connection: &mut SqliteConnection,
     rows: &mut Vec<SourceRow>,
+    last_own: i64,
 ) -> sqlx::Result<()> {
     let numbered = rows.iter().filter_map(|row| {
-        let instance = instance_key::to_hex(&row.report.instance_id);
-        Some((row.id?, row.received_at, instance))
+        let id = row.id.filter(|id| *id <= last_own)?;
+        Some((id, row.received_at, instance_key::to_hex(&row.report.instance_id)))
     });
-    let numbered = json::encode(&numbered.collect::<Vec<_>>())?;
+    let numbered: Vec<_> = numbered.collect();
+    if numbered.is_empty() {
+        return Ok(());
+    }
+    let numbered = json::encode(&numbered)?;
     let own: HashSet<i64> = sqlx::query_scalar!(
         r#"SELECT reports.id AS "id!: i64"
            FROM json_each(?) AS given

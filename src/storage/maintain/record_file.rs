@@ -39,7 +39,7 @@ impl Writer {
     ) -> std::result::Result<Moved, ImportError> {
         let _lock = self.lock_imports()?;
         let mut checked = RecordFile::open(file, format, clock.now())?;
-        while checked.next()?.is_some() {}
+        while checked.check()? {}
         let source = RecordFile::open(file, format, clock.now())?;
         Copy::of_all(self, Source::File(source), alone, clock, on_moved).await
     }
@@ -56,15 +56,16 @@ impl RecordFile {
         Ok(Self { file: file.to_owned(), reader })
     }
 
-    fn next(&mut self) -> std::result::Result<Option<Record>, ImportError> {
-        self.reader.read().map_err(|fault| refusal(&self.file, fault))
+    fn check(&mut self) -> std::result::Result<bool, ImportError> {
+        self.reader.check().map_err(|fault| refusal(&self.file, fault))
     }
 
     /// The next rows.
     pub fn read(&mut self, rows: usize) -> std::result::Result<Vec<SourceRow>, ImportError> {
         let mut read = Vec::with_capacity(rows);
         while read.len() < rows {
-            let Some(record) = self.next()? else { break };
+            let record = self.reader.read().map_err(|fault| refusal(&self.file, fault))?;
+            let Some(record) = record else { break };
             read.push(row(record, self.reader.line()));
         }
         Ok(read)

@@ -142,10 +142,22 @@ impl From<&Record> for Line {
 }
 
 impl Line {
+    /// The fault that [`Line::into_record`] would find.
+    fn check(self, now: Timestamp) -> Result<(), String> {
+        // Any other field is cut to fit.
+        match self.unproven {
+            Some(_) => self.into_record(now).map(drop),
+            None => self.received_at(now).map(drop),
+        }
+    }
+
+    fn received_at(&self, now: Timestamp) -> Result<Option<Timestamp>, String> {
+        self.created_at.as_deref().map(|text| received_at(text, now)).transpose()
+    }
+
     /// The report, received at `now` at the latest. The fault is what a person needs to correct it.
     fn into_record(self, now: Timestamp) -> Result<Record, String> {
-        let received_at = self.created_at.as_deref().map(|text| received_at(text, now));
-        let received_at = received_at.transpose()?;
+        let received_at = self.received_at(now)?;
         let body = ReportBody {
             instance_id: Some(self.instance_id),
             image_version: self.image_version,
@@ -230,5 +242,34 @@ mod tests {
             let text = fs::read_to_string(file.path()).unwrap();
             assert_eq!(reader.read().unwrap().unwrap(), record, "{text}");
         }
+    }
+
+    /// An import checks a whole file before it stores anything of it.
+    #[test]
+    fn a_check_finds_what_reading_finds() {
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        let report = r#""instance_id":"a","created_at":"2026-01-31T12:00:00Z""#;
+        let lines = [
+            format!("{{{report}}}"),
+            format!(r#"{{{report},"os":"\u0001","startup_time_ms":-1,"timestamp":"soon"}}"#),
+            format!(r#"{{{report},"unproven":{{"os":"odd"}}}}"#),
+            format!(r#"{{{report},"os":"other","unproven":{{"os":"odd"}}}}"#),
+            format!(r#"{{{report},"os":"other","unproven":{{"os":"\u0001"}}}}"#),
+            format!(r#"{{{report},"os":7}}"#),
+            r#"{"instance_id":"a","created_at":null}"#.to_owned(),
+            r#"{"instance_id":"a","created_at":"yesterday"}"#.to_owned(),
+            r#"{"instance_id":"a","created_at":"1969-12-31T23:59:59Z"}"#.to_owned(),
+            r#"{"instance_id":"a","created_at":"2026-02-01T00:00:01Z"}"#.to_owned(),
+            "{".to_owned(),
+        ];
+        let faults = lines.map(|line| {
+            let file = NamedTempFile::new().unwrap();
+            fs::write(file.path(), line).unwrap();
+            let open = || RecordReader::open(file.path(), RecordFormat::Jsonl, now).unwrap();
+            let read = open().read().map(drop).map_err(|fault| fault.to_string());
+            assert_eq!(open().check().map(drop).map_err(|fault| fault.to_string()), read);
+            read.is_err()
+        });
+        assert_eq!(faults, [false, false, true, false, true, true, false, true, true, true, true]);
     }
 }
