@@ -72,7 +72,7 @@ impl Record {
 }
 
 /// A report as a file has it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     #[serde(default)]

@@ -7,9 +7,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json};
+use serde::{
+    Deserialize as _,
+    de::{IntoDeserializer as _, value::Error as ValueError},
+};
 
 use super::{COLUMNS, Line, Record, RecordFormat};
+use crate::domain::ReportKind;
 
 /// Longest line, in bytes. Each of a report's fields is far shorter.
 const LONGEST: u64 = 64 * 1024;
@@ -142,21 +146,41 @@ fn columns(header: &csv::StringRecord) -> Result<Vec<&'static str>, String> {
 
 /// The line of some cells. An empty one is null.
 fn line(columns: &[&'static str], cells: &csv::StringRecord) -> Result<Line, String> {
-    let mut fields = Map::new();
-    for (name, cell) in columns.iter().zip(cells) {
-        let value = match *name {
-            "instance_id" => Json::from(cell),
-            _ if cell.is_empty() => Json::Null,
-            "id" | "startup_time_ms" => {
-                let number = cell.parse::<i64>();
-                Json::from(number.map_err(|_| format!("{name} is no whole number: {cell:?}"))?)
+    let mut line = Line::default();
+    for (&name, cell) in columns.iter().zip(cells) {
+        if name == "instance_id" {
+            cell.clone_into(&mut line.instance_id);
+            continue;
+        }
+        if cell.is_empty() {
+            continue;
+        }
+        let number = || cell.parse().map_err(|_| format!("{name} is no whole number: {cell:?}"));
+        let text = Some(cell.to_owned());
+        match name {
+            "id" => line.id = Some(number()?),
+            "created_at" => line.created_at = text,
+            "image_version" => line.image_version = text,
+            "architecture" => line.architecture = text,
+            "os" => line.os = text,
+            "container_runtime" => line.container_runtime = text,
+            "startup_time_ms" => line.startup_time_ms = Some(number()?),
+            "db_type" => line.db_type = text,
+            "telemetry_version" => line.telemetry_version = text,
+            "event" => line.event = Some(kind(cell)?),
+            "timestamp" => line.timestamp = text,
+            _ => {
+                let own = serde_json::from_str(cell);
+                line.unproven = Some(own.map_err(|error| without_line(&error))?);
             }
-            "unproven" => serde_json::from_str(cell).map_err(|error| without_line(&error))?,
-            _ => Json::from(cell),
-        };
-        fields.insert((*name).to_owned(), value);
+        }
     }
-    serde_json::from_value(Json::Object(fields)).map_err(|error| error.to_string())
+    Ok(line)
+}
+
+/// The kind of a report.
+fn kind(name: &str) -> Result<ReportKind, String> {
+    ReportKind::deserialize(name.into_deserializer()).map_err(|error: ValueError| error.to_string())
 }
 
 fn fault(error: csv::Error) -> Fault {

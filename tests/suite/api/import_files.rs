@@ -243,7 +243,7 @@ fn a_line_that_is_no_report_is_named_and_nothing_is_counted() {
     let database = folder.path().join("telemetry.db");
     let good = r#"{"created_at":"2026-01-31T12:00:00Z","instance_id":"a"}"#;
     let head = "created_at,instance_id,startup_time_ms\n2026-01-31T12:00:00Z,a,5\n";
-    let cases: [(&str, String, &str); 14] = [
+    let cases: [(&str, String, &str); 15] = [
         ("jsonl", format!("{good}\n\n{{\"created_at\":"), "line 3: EOF while parsing a value"),
         (
             "jsonl",
@@ -270,6 +270,14 @@ fn a_line_that_is_no_report_is_named_and_nothing_is_counted() {
         ("csv", "created_at,os\n".into(), "line 1: the field instance_id is missing"),
         ("csv", format!("{head}2026-01-31T12:00:00Z,a\n"), "line 3: has 2 cells instead of 3"),
         ("csv", format!("{head},b,2.5\n"), "line 3: startup_time_ms is no whole number: \"2.5\""),
+        (
+            "csv",
+            format!(
+                "{}\n,a,stop\n",
+                head.lines().next().unwrap().replace("startup_time_ms", "event")
+            ),
+            "line 2: unknown variant `stop`",
+        ),
     ];
     for (format, text, expected) in cases {
         let file = folder.path().join(format!("reports.{format}"));
